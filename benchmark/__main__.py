@@ -1,0 +1,152 @@
+"""Train, score and report: `python -m benchmark run SUITE`. Every command can be repeated; it does what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import get_args
+
+from benchmark.suite import Suite, load_suite
+from tasks.engines import EngineName
+from tasks.errors import InfrastructureError, UserError, run_cli, stop_on_sigterm
+
+
+def main() -> None:
+    """Run the command line."""
+    arguments = _parser().parse_args()
+    stop_on_sigterm()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    arguments.act(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmark", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    suite = argparse.ArgumentParser(add_help=False)
+    suite.add_argument("suite", help="a name in benchmark/suites/ or the path of a .toml file")
+    suite.add_argument("--out", type=Path, help="folder of all results (default: results/local/SUITE)")
+    suite.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a suite key")
+    suite.add_argument("--engine", choices=get_args(EngineName), help="what decodes; overrides the suite")
+
+    run = commands.add_parser("run", parents=[suite], help="train, generate, score and report")
+    run.add_argument("--jobs", type=int, help="processes side by side (default: one per core)")
+    run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    run.set_defaults(act=_run)
+
+    generate = commands.add_parser("generate", parents=[suite], help="generate the texts that are missing")
+    generate.add_argument("--worker", default="0/1", metavar="I/N", help="take the I-th of N shares of the checkpoints")
+    generate.set_defaults(act=_generate)
+
+    score = commands.add_parser("score", parents=[suite], help="grade the stored texts again; needs no model")
+    score.set_defaults(act=_score)
+
+    report = commands.add_parser("report", parents=[suite], help="write tables and curves from the rows")
+    report.set_defaults(act=_report)
+
+    agree = commands.add_parser("agree", help="answer the same items with two engines and list the differences")
+    agree.add_argument("checkpoint", type=Path, help="an HF folder")
+    agree.add_argument("--tasks", nargs="+", default=["add2", "add3"])
+    agree.add_argument("--engines", nargs=2, default=["transformers", "vllm"], metavar=("LEFT", "RIGHT"))
+    agree.add_argument("--at-least", type=float, default=0.99, help="share of equal verdicts to pass (default 0.99)")
+    agree.set_defaults(act=_agree)
+    return parser
+
+
+def _suite(arguments: argparse.Namespace) -> tuple[Suite, Path]:
+    suite = load_suite(arguments.suite, arguments.set)
+    return suite, arguments.out or Path("results/local") / suite.name
+
+
+def _chosen_engine(arguments: argparse.Namespace, suite: Suite) -> str:
+    from benchmark.run import usable_engine
+
+    engine, why = usable_engine(arguments.engine or suite.engine)
+    print(f"engine: {engine} ({why})", flush=True)
+    return engine
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from benchmark.run import default_jobs, plan, run_suite
+
+    suite, out = _suite(arguments)
+    jobs = arguments.jobs or default_jobs()
+    print(plan(suite, out, jobs), flush=True)
+    if arguments.dry_run:
+        return
+    engine = _chosen_engine(arguments, suite)
+    words = [arguments.suite, *(word for text in arguments.set for word in ("--set", text))]
+    timing = run_suite(suite, words, out, engine, jobs)
+    _write_report(suite, out, engine, timing)
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    from benchmark.generate import generate, missing_work
+    from benchmark.runs import distinct_checkpoints, read_runs
+
+    suite, out = _suite(arguments)
+    try:
+        index, count = (int(part) for part in arguments.worker.split("/"))
+    except ValueError:
+        raise UserError(f"--worker {arguments.worker!r}: want I/N, for example 0/2") from None
+    share = distinct_checkpoints(read_runs(suite, out))[index::count]
+    engine = _chosen_engine(arguments, suite) if arguments.worker == "0/1" else arguments.engine
+    generate(suite, missing_work(suite, share, out, engine), out, engine, lambda line: print(line, flush=True))
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from benchmark.score import score
+
+    suite, out = _suite(arguments)
+    rows = score(suite, out, _chosen_engine(arguments, suite))
+    print(f"{len(rows)} rows in {out / 'rows.jsonl'}")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    suite, out = _suite(arguments)
+    _write_report(suite, out, None, {})
+
+
+def _write_report(suite: Suite, out: Path, engine: str | None, timing: dict[str, str]) -> None:
+    from benchmark.plots import draw_curves
+    from benchmark.report import write_report
+    from benchmark.rows import read_rows, to_frame
+
+    frame = to_frame(read_rows(out / "rows.jsonl"))
+    frame = frame[frame["suite"] == suite.name]
+    command = f"python -m benchmark run {suite.name}"
+    text = write_report(
+        frame,
+        out,
+        title=suite.summary,
+        command=command,
+        commit=", ".join(sorted(set(frame["git_sha"]))),
+        engine=engine or ", ".join(sorted(set(frame["engine"]))),
+        baseline=suite.baseline,
+        kind=suite.kind,
+    )
+    pictures = draw_curves(frame, out, kind=suite.kind)
+    print(text)
+    if timing:
+        print("time: " + ", ".join(f"{stage} {spent}" for stage, spent in timing.items()))
+    print(f"tables: {out / 'report.md'}   curves: {pictures[0].with_name('curves.png')}")
+
+
+def _agree(arguments: argparse.Namespace) -> None:
+    from benchmark.agreement import compare_engines
+
+    left, right = arguments.engines
+    text, share = compare_engines(arguments.checkpoint, arguments.tasks, left, right)
+    print(text)
+    if share < arguments.at_least:
+        raise InfrastructureError(
+            f"{left} and {right} agree on {share:.1%} of the items, want {arguments.at_least:.0%}; "
+            "do not compare scores across them"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

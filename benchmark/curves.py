@@ -1,0 +1,134 @@
+"""Result rows into complete learning curves: every cell is there and comparable, or it is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from tasks.errors import UserError, closest
+
+BASE = "base"
+"""The arm name of the untrained policy: step 0, no seed, shared by every arm and seed."""
+
+RUN = ["task", "arm", "seed"]
+"""The columns that name one training run on one task."""
+
+COUNTS = ("n_truncated", "n_unparsed", "n_ungraded")
+
+Cell = tuple[str, str, int | None, int, str]
+"""(task, arm, seed, step, split)."""
+
+
+def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str = "real") -> pd.DataFrame:
+    """Pair validation and test value of every checkpoint and put the untrained policy at step 0 of every run.
+
+    The grid is complete by construction: each (arm, seed) of the frame has every step that any run of the
+    task has, on both splits. Nothing is filled in or left out.
+
+    Args:
+        frame: rows of one suite, as `rows.to_frame` returns them.
+        metric: the metric to read; rows of other metrics are ignored.
+        kind: "real" or "smoke"; rows of the other kind are never read.
+
+    Returns:
+        One row per task, arm, seed and step, in that order: `validation` and `test` (metric units), the
+        test row's `n_items` and `n_completions`, its counts `n_truncated`, `n_unparsed`, `n_ungraded`
+        (completions), and `higher_is_better`.
+
+    Raises:
+        UserError: nothing to read; rows that cannot be compared (two suites, models, engines or versions of
+            a task); a missing cell or a null value, named by arm, seed, step, task and split.
+    """
+    rows = _select(frame, metric, kind)
+    cells = _index(rows.to_dict("records"))
+    suite = rows["suite"].iloc[0]
+    runs = sorted({(arm, seed) for _, arm, seed, _, _ in cells if arm != BASE and seed is not None})
+    if not runs:
+        raise UserError(f"arm {BASE!r} is the only one with rows; train an arm with {_command(suite)}")
+    points = []
+    for task in sorted({cell[0] for cell in cells}):
+        steps = sorted({0} | {step for name, _, _, step, _ in cells if name == task})
+        for arm, seed in runs:
+            for step in steps:
+                who = (task, arm, seed, step) if step else (task, BASE, None, 0)
+                validation, test = (
+                    _cell(cells, (*who, split), metric, suite) for split in ("validation", "test")
+                )
+                points.append(
+                    {"task": task, "arm": arm, "seed": seed, "step": step}
+                    | {"validation": validation["value"], "test": test["value"]}
+                    | {"n_items": test["n_items"], "n_completions": test["n_items"] * test["n_samples"]}
+                    | {name: test[name] for name in COUNTS}
+                    | {"higher_is_better": test["higher_is_better"]}
+                )
+    return pd.DataFrame(points)
+
+
+def _select(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
+    rows = frame[frame["kind"] == kind]
+    if rows.empty:
+        raise UserError(f"kind {kind!r}: none of the {len(frame)} rows is of that kind; {_other_kind(kind)}")
+    chosen = rows[rows["metric"] == metric]
+    if chosen.empty:
+        raise UserError(f"metric {metric!r}: no row has it; {closest(metric, set(rows['metric']))}")
+    for column in ("suite", "model", "engine", "higher_is_better"):
+        _refuse_mixture(chosen[column], f"column {column!r}")
+    for task, rows_of_task in chosen.groupby("task"):
+        _refuse_mixture(rows_of_task["task_version"], f"task {task!r}, column 'task_version'")
+    return chosen
+
+
+def _other_kind(kind: str) -> str:
+    if kind == "real":
+        return "smoke rows carry no result, so score a real suite with `python -m benchmark run SUITE`"
+    return "run a smoke suite first"
+
+
+def _refuse_mixture(values: Iterable[Any], what: str) -> None:
+    found = sorted({str(value) for value in values})
+    if len(found) > 1:
+        raise UserError(
+            f"{what}: {', '.join(found)} cannot be compared; keep the rows of one, or score again"
+        )
+
+
+def _index(records: Iterable[dict[str, Any]]) -> dict[Cell, dict[str, Any]]:
+    cells: dict[Cell, dict[str, Any]] = {}
+    for record in records:
+        arm, step = record["arm"], int(record["step"])
+        seed = None if pd.isna(record["seed"]) else int(record["seed"])
+        cell = (record["task"], arm, seed, step, record["split"])
+        if (arm == BASE) != (step == 0) or (arm == BASE) != (seed is None):
+            raise UserError(
+                f"{_name(cell)}: only arm {BASE!r} has step 0, and only it has no seed; "
+                "write the untrained policy as that arm"
+            )
+        if cell in cells:
+            raise UserError(
+                f"{_name(cell)}: two rows; build the frame with `rows.to_frame`, it keeps the later one"
+            )
+        cells[cell] = record
+    return cells
+
+
+def _cell(cells: dict[Cell, dict[str, Any]], cell: Cell, metric: str, suite: str) -> dict[str, Any]:
+    record = cells.get(cell)
+    if record is None:
+        raise UserError(f"{_name(cell)}: no row with metric {metric!r}; complete it with {_command(suite)}")
+    if pd.isna(record["value"]):
+        raise UserError(
+            f"{_name(cell)}: {metric!r} is null ({record['n_ungraded']} ungraded completions); "
+            f"find out why, then score it again with {_command(suite)}"
+        )
+    return record
+
+
+def _name(cell: Cell) -> str:
+    task, arm, seed, step, split = cell
+    return f"arm {arm!r}, seed {'none' if seed is None else seed}, step {step}, task {task!r}, {split}"
+
+
+def _command(suite: str) -> str:
+    return f"`python -m benchmark run {suite}`"

@@ -1,0 +1,142 @@
+"""Texts for every checkpoint and task, through lm-eval on one live engine. No text is graded here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.store import Sample, sample_key, samples_path, write_samples
+from benchmark.suite import Suite
+from tasks.catalog import find_task, items_digest
+from tasks.checkpoints import Checkpoint
+from tasks.engines import Engine, Sampling, open_engine
+from tasks.provenance import engine_version
+from tasks.schema import Split
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+
+SCORED: tuple[Split, ...] = ("validation", "test")
+
+
+def sample_request(suite: Suite, checkpoint: Checkpoint, task: str, split: Split, engine: str) -> dict[str, Any]:
+    """Return everything that decides the texts of one checkpoint on one split; its hash names their file."""
+    definition = find_task(task)
+    return {
+        "weights": checkpoint.weights_hash,
+        "tokenizer": checkpoint.tokenizer_hash,
+        "task": task,
+        "split": split,
+        "items": items_digest(task, split),
+        "prompt": definition.prompt,
+        "chat": definition.chat,
+        "max_new_tokens": definition.max_new_tokens,
+        "temperature": suite.temperature,
+        "samples": suite.samples,
+        "engine": engine,
+        "engine_version": engine_version(engine),
+        "dtype": suite.dtype,
+    }
+
+
+def missing_work(
+    suite: Suite, checkpoints: Sequence[Checkpoint], out: Path, engine: str
+) -> list[tuple[Checkpoint, str, Split]]:
+    """Return what has no texts yet, sorted by checkpoint so that each is loaded once."""
+    return [
+        (checkpoint, task, split)
+        for checkpoint in checkpoints
+        for task in suite.tasks
+        for split in SCORED
+        if not samples_path(out, sample_key(sample_request(suite, checkpoint, task, split, engine))).exists()
+    ]
+
+
+def generate(
+    suite: Suite,
+    work: Sequence[tuple[Checkpoint, str, Split]],
+    out: Path,
+    engine_name: str,
+    report: Callable[[str], None],
+) -> None:
+    """Generate and store the texts of a list of work with one engine; each finished split is on disk at once."""
+    if not work:
+        return
+    from transformers import AutoTokenizer
+
+    checkpoint = work[0][0]
+    engine = open_scoring_engine(suite, checkpoint.folder, engine_name)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+    manager = quiet_task_manager()
+    try:
+        for number, (wanted, task, split) in enumerate(work, start=1):
+            if wanted.weights_hash != checkpoint.weights_hash:
+                engine.swap(wanted.folder)
+                checkpoint = wanted
+            started = time.perf_counter()
+            samples, effective = ask(suite, engine, tokenizer, manager, task, split)
+            seconds = time.perf_counter() - started
+            effective |= {"seconds": round(seconds, 3)}
+            write_samples(out, sample_request(suite, wanted, task, split, engine.name), effective, samples)
+            report(f"{number}/{len(work)}  {wanted.folder}  {task} {split}: {len(samples)} in {seconds:.1f} s")
+    finally:
+        engine.close()
+
+
+def open_scoring_engine(suite: Suite, folder: Path, name: str) -> Engine:
+    """Open the engine with room for the longest prompt and completion of the suite's tasks."""
+    longest = max(find_task(task).max_new_tokens for task in suite.tasks)
+    return open_engine(
+        name,  # type: ignore[arg-type]  # the command line has checked it
+        folder,
+        dtype=suite.dtype,
+        max_model_len=PROMPT_TOKENS + longest,
+        max_sequences=suite.max_sequences,
+    )
+
+
+PROMPT_TOKENS = 96
+"""Longest prompt of a procedural task in tokens, its chat template included."""
+
+
+def quiet_task_manager() -> TaskManager:
+    """Return a task manager that knows our tasks and nothing else; lm-eval's own index takes 17 s to read."""
+    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+    from datasets import disable_progress_bars
+    from lm_eval.tasks import TaskManager
+
+    from tasks.harness import HARNESS
+
+    disable_progress_bars()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    return TaskManager(include_path=str(HARNESS), include_defaults=False)
+
+
+def ask(
+    suite: Suite, engine: Engine, tokenizer: Any, manager: TaskManager, task: str, split: Split
+) -> tuple[list[Sample], dict[str, Any]]:
+    """Run one lm-eval task on the engine; returns its samples and what the engine says it did."""
+    from lm_eval import evaluate
+
+    from benchmark.lm import EngineLM
+
+    definition = find_task(task)
+    sampling = Sampling(temperature=suite.temperature, max_new_tokens=definition.max_new_tokens)
+    decoding = {"until": [], "do_sample": suite.temperature > 0, "temperature": suite.temperature}
+    model = EngineLM(engine, tokenizer, sampling)
+    loaded = manager.load(
+        [{"task": f"{task}_{split}", "repeats": suite.samples, "generation_kwargs": decoding}]
+    )
+    results = evaluate(
+        model, loaded, bootstrap_iters=0, log_samples=False, apply_chat_template=definition.chat
+    )
+    effective = {
+        **engine.describe(),
+        **engine.effective_sampling(sampling),
+        "lm_eval_accuracy": results["results"][f"{task}_{split}"]["accuracy,none"],
+    }
+    return model.samples, effective

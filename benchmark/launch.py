@@ -1,0 +1,108 @@
+"""Commands side by side: started, watched, stopped cleanly. No failure is dropped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tasks.errors import USAGE, InfrastructureError, UserError
+
+POLL_S = 0.2
+GRACE_S = 30.0
+"""How long a child may take to stop before it is killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One command."""
+
+    name: str
+    command: list[str]
+    log: Path
+    """Where its output goes."""
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, title: str, done: Callable[[], int], total: int) -> None:
+    """Run every job, at most `workers` at a time; the first failure stops the others.
+
+    Args:
+        jobs: what to run.
+        workers: how many at a time.
+        title: what the progress bar says.
+        done: returns how much of `total` is done by now.
+        total: the whole of it.
+
+    Raises:
+        UserError: a job ended with exit code 2; its own message is passed on.
+        InfrastructureError: a job failed otherwise; the message names its log.
+    """
+    waiting = list(jobs)
+    running: list[tuple[Job, subprocess.Popen[bytes]]] = []
+    with _bar() as bar:
+        task = bar.add_task(title, total=total)
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    running.append(_start(waiting.pop(0)))
+                time.sleep(POLL_S)
+                for job, process in list(running):
+                    if process.poll() is not None:
+                        running.remove((job, process))
+                        _check(job, process.returncode)
+                        say(f"  {title}: {job.name} done")
+                bar.update(task, completed=done())
+        finally:
+            _stop([process for _, process in running])
+
+
+def say(line: str) -> None:
+    """Print a line of progress for a log file; in a terminal the bar says it all."""
+    if not sys.stdout.isatty():
+        print(line, flush=True)
+
+
+def _bar() -> Progress:
+    columns = (
+        TextColumn("{task.description:<10s}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(), disable=not sys.stdout.isatty())
+
+
+def _start(job: Job) -> tuple[Job, subprocess.Popen[bytes]]:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        # a session of its own: Ctrl-C reaches this process alone, which then stops its children in order
+        return job, subprocess.Popen(job.command, stdout=log, stderr=log, start_new_session=True)
+
+
+def _check(job: Job, code: int) -> None:
+    if code == 0:
+        return
+    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = lines[-1] if lines else "no output"
+    if code == USAGE:
+        raise UserError(last.removeprefix("error: "))
+    raise InfrastructureError(f"{job.name} ended with exit code {code} ({last}); see {job.log}")
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + GRACE_S
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,125 @@
+"""The result row: one measured number with everything needed to trust it. JSONL, append-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+import pandas as pd
+from pydantic import ValidationError
+
+from tasks.errors import UserError
+from tasks.settings import Settings
+
+SCHEMA: Final = 1
+
+
+class ResultRow(Settings):
+    """One arm x seed x checkpoint x task x split x metric."""
+
+    schema_version: Literal[1] = SCHEMA
+    kind: Literal["real", "smoke"]
+    """A smoke row only shows that the machinery works: no table or gate reads it."""
+    suite: str
+    arm: str
+    """An arm of the trainer, or "base" for the untrained policy, which all arms share."""
+    model: str
+    """The starting policy."""
+    step: int
+    """Optimizer steps taken; 0 is the untrained policy."""
+    seed: int | None
+    """Training seed; None for the untrained policy."""
+    tokens: int
+    """Completion tokens generated in training so far."""
+    train_s: float
+    """Seconds of training so far, scoring excluded."""
+    task: str
+    split: Literal["validation", "test"]
+    task_version: str
+    """Changes whenever prompt, items or grader change."""
+    metric: str
+    higher_is_better: bool
+    value: float | None
+    """In metric units (accuracy in [0, 1]); None when it could not be measured."""
+    stderr: float | None
+    """Standard error over items, completions clustered by item; None when n_items < 2."""
+    n_items: int
+    n_samples: int
+    """Completions per item."""
+    n_unparsed: int
+    n_truncated: int
+    n_ungraded: int
+    """Bad gold or a failed grader: left out of `value`."""
+    mean_tokens: float | None
+    """Mean completion length in tokens."""
+    engine: str
+    config_hash: str
+    weights_hash: str
+    sample_key: str
+    """Name of the sample file that `value` was computed from."""
+    git_sha: str
+    git_dirty: bool
+    versions: dict[str, str]
+    device: str
+    scored_at: str
+    """ISO 8601, UTC."""
+    wall_s: float | None
+    """Seconds of generation; None when the texts were already in the store."""
+
+
+IDENTITY = ("kind", "suite", "arm", "seed", "step", "task", "split", "metric")
+"""Two rows that agree on these columns measure the same thing; the later one replaces the earlier."""
+
+
+def append_rows(path: Path, rows: Iterable[ResultRow]) -> None:
+    """Append rows to a JSONL file, creating it and its folder; a last line cut off by a crash is dropped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        _drop_torn_line(file)
+        for row in rows:
+            file.write(json.dumps(row.model_dump(mode="json"), sort_keys=True).encode() + b"\n")
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Without this the next row would be glued to the torn line, and both would be lost."""
+    file.seek(0)
+    text = file.read()
+    file.truncate(text.rfind(b"\n") + 1)
+
+
+def read_rows(path: Path) -> list[ResultRow]:
+    """Read every row; a malformed line is an error that names file and line.
+
+    A last line without its newline was cut off by a crash and is not a row yet: it is left out.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no results there; run `python -m benchmark run SUITE` first")
+    *lines, tail = path.read_text(encoding="utf-8").split("\n")
+    del tail
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(ResultRow.model_validate_json(line))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"]) or "line"
+            raise UserError(
+                f"{path}:{number}: not a result row ({where}: {problem['msg']}); "
+                "remove the line, or score again into a new folder"
+            ) from None
+    return rows
+
+
+def to_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
+    """Return the latest row of every measured thing as a frame, one column per field, smoke rows included.
+
+    `seed` is a nullable integer column: the untrained policy has none, and 3 must not become 3.0.
+    """
+    records: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        record = row.model_dump()
+        records[tuple(record[name] for name in IDENTITY)] = record
+    frame = pd.DataFrame(list(records.values()), columns=list(ResultRow.model_fields))
+    return frame.astype({"seed": "Int64", "value": "float64", "stderr": "float64"})

@@ -1,0 +1,140 @@
+"""The main job: train every arm and seed, answer every task with every checkpoint, score, report."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmark.generate import SCORED, missing_work, sample_request
+from benchmark.launch import Job, run_jobs
+from benchmark.runs import distinct_checkpoints, read_runs
+from benchmark.score import score
+from benchmark.store import sample_key, samples_path
+from benchmark.suite import Suite, run_folder, train_command
+from tasks.errors import InfrastructureError, UserError
+from tasks.settings import claim_folder
+
+
+def plan(suite: Suite, out: Path, jobs: int) -> str:
+    """Say in a few lines what a run will do."""
+    return (
+        f"suite {suite.name} ({suite.kind}): {suite.summary}\n"
+        f"  train  {len(suite.arms)} arms ({', '.join(suite.arms)}) x {len(suite.seeds)} seeds, {jobs} at a time\n"
+        f"  score  every checkpoint on {', '.join(suite.tasks)} ({' and '.join(SCORED)}), "
+        f"{'greedy' if suite.temperature == 0 else f'{suite.samples} samples at temperature {suite.temperature:g}'}\n"
+        f"  into   {out}"
+    )
+
+
+def run_suite(suite: Suite, suite_arguments: list[str], out: Path, engine: str, jobs: int) -> dict[str, str]:
+    """Do what is not done yet; returns how long each stage took, as text.
+
+    Args:
+        suite: the resolved suite.
+        suite_arguments: the words that name it on a command line, for the workers.
+        out: where everything goes; the same command finishes a run that was stopped.
+        engine: "transformers" or "vllm", as `usable_engine` found it.
+        jobs: processes at a time.
+    """
+    claim_folder(out, "suite.json", suite)
+    with only_one(out):
+        started = time.perf_counter()
+        train(suite, out, jobs)
+        trained = time.perf_counter()
+        generate(suite, suite_arguments, out, engine, jobs)
+        generated = time.perf_counter()
+        score(suite, out, engine)
+    ended = time.perf_counter()
+    stages = {"train": trained - started, "generate": generated - trained, "score": ended - generated}
+    return {stage: f"{seconds:.0f} s" for stage, seconds in stages.items()}
+
+
+def usable_engine(name: str) -> tuple[str, str]:
+    """Return (engine, why) for "auto" or a name, asked in a process of its own: importing vLLM takes seconds.
+
+    Raises:
+        UserError: the engine was named and cannot be used.
+    """
+    if name == "transformers":
+        return name, "as asked"
+    code = "from tasks.engines.select import vllm_problem; print('\\n' + (vllm_problem() or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InfrastructureError(f"looking for vLLM ended with exit code {done.returncode}: {done.stderr[-300:]}")
+    problem = done.stdout.splitlines()[-1].strip()
+    if not problem:
+        return "vllm", "it is installed and imports"
+    if name == "vllm":
+        raise UserError(f"engine 'vllm': {problem}; use --engine transformers, or install it (README, Install)")
+    return "transformers", f"vLLM cannot be used: {problem}"
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Hold the folder's lock; it goes with the process, however that ends."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out}: another run is at work there; wait for it or choose another --out") from None
+        yield
+
+
+def train(suite: Suite, out: Path, jobs: int) -> None:
+    """Start the trainer for every arm and seed whose run is not done; seeds first, so that arms stay abreast."""
+    pairs = [(arm, seed) for seed in suite.seeds for arm in suite.arms]
+    todo = [
+        Job(
+            name=f"{arm} seed {seed}",
+            command=train_command(suite, out, arm, seed),
+            log=out / "logs" / f"train_{arm}_seed_{seed}.log",
+        )
+        for arm, seed in pairs
+        if not _is_done(run_folder(out, arm, seed))
+    ]
+    folders = [run_folder(out, arm, seed) for arm, seed in pairs]
+    run_jobs(todo, jobs, "train", lambda: sum(_is_done(folder) for folder in folders), len(folders))
+
+
+def _is_done(folder: Path) -> bool:
+    """Say whether a run ended well and its checkpoints are still there."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    return manifest["state"] == "done" and any((folder / "checkpoints").glob("step_*"))
+
+
+def generate(suite: Suite, suite_arguments: list[str], out: Path, engine: str, jobs: int) -> None:
+    """Share the missing texts out over worker processes, each with an engine of its own."""
+    checkpoints = distinct_checkpoints(read_runs(suite, out))
+    if not missing_work(suite, checkpoints, out, engine):
+        return
+    files = [
+        samples_path(out, sample_key(sample_request(suite, checkpoint, task, split, engine)))
+        for checkpoint in checkpoints
+        for task in suite.tasks
+        for split in SCORED
+    ]
+    command = [sys.executable, "-m", "benchmark", "generate", *suite_arguments, "--out", str(out), "--engine", engine]
+    workers = [
+        Job(
+            name=f"engine {index + 1} of {jobs}",
+            command=[*command, "--worker", f"{index}/{jobs}"],
+            log=out / "logs" / f"generate_{index}.log",
+        )
+        for index in range(jobs)
+    ]
+    run_jobs(workers, jobs, "generate", lambda: sum(file.exists() for file in files), len(files))
+
+
+def default_jobs() -> int:
+    """Return the number of processes that fit this machine: one per core, since each uses one thread."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

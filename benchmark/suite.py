@@ -1,0 +1,116 @@
+"""A suite: which arms, seeds and tasks, and how they are decoded. One TOML file each in benchmark/suites/."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from tasks.catalog import find_task
+from tasks.engines import Dtype, EngineName
+from tasks.errors import closest
+from tasks.settings import Settings, build_settings, load_settings, named_file, read_toml
+
+HERE = Path(__file__).parent
+SUITES = HERE / "suites"
+BASE = "base"
+"""The arm name of the untrained policy in rows and tables."""
+
+
+class ArmCommand(Settings):
+    """How one arm is trained."""
+
+    summary: str
+    command: list[str]
+
+
+def arm_commands() -> dict[str, ArmCommand]:
+    """Return every known arm by name, from arms.toml."""
+    raw = read_toml(HERE / "arms.toml")
+    return {name: build_settings(ArmCommand, table, source=f"arms.toml [{name}]") for name, table in raw.items()}
+
+
+class Suite(Settings):
+    """What is trained and what is scored; its hash is part of every result."""
+
+    name: str
+    summary: str
+    kind: Literal["real", "smoke"] = "real"
+    """A smoke suite shows that the machinery runs; no table or gate takes its numbers."""
+    recipe: str
+    """Of the trainer."""
+    arms: list[str] = Field(min_length=1)
+    baseline: str
+    """The arm that every other one is compared with."""
+    seeds: list[int] = Field(min_length=1)
+    """Training seeds, the same for every arm: the unit of inference."""
+    train: dict[str, Any] = {}
+    """Recipe keys that this suite overrides."""
+    tasks: list[str] = Field(min_length=1)
+    """Every checkpoint answers the validation and the test split of each."""
+    temperature: float = Field(default=0.0, ge=0)
+    """0 is greedy."""
+    samples: int = Field(default=1, ge=1)
+    """Completions per item."""
+    engine: EngineName = "auto"
+    dtype: Dtype = "float32"
+    max_sequences: int = Field(default=256, gt=0)
+    """Completions decoded side by side."""
+
+    @field_validator("arms")
+    @classmethod
+    def _known_arms(cls, arms: list[str]) -> list[str]:
+        for arm in arms:
+            if arm not in arm_commands():
+                raise ValueError(f"there is no arm {arm!r}; {closest(arm, arm_commands())}")
+        return _distinct(arms)
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, tasks: list[str]) -> list[str]:
+        for task in tasks:
+            find_task(task)
+        return _distinct(tasks)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_once(cls, seeds: list[int]) -> list[int]:
+        return _distinct(seeds)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.baseline not in self.arms:
+            raise ValueError(f"baseline={self.baseline!r} is not trained; {closest(self.baseline, self.arms)}")
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(f"samples={self.samples} greedy completions would all be one; set temperature above 0")
+        return self
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise ValueError("one of them stands there twice; name each once")
+    return values
+
+
+def load_suite(name: str, overrides: Iterable[str] = ()) -> Suite:
+    """Load a shipped suite by name or any by its .toml path."""
+    path = named_file(name, SUITES, "suite")
+    return load_settings(Suite, path, [f"name={json.dumps(path.stem)}", *overrides])
+
+
+def run_folder(out: Path, arm: str, seed: int) -> Path:
+    """Return where the run of an arm and seed lies."""
+    return out / "runs" / arm / f"seed_{seed}"
+
+
+def train_command(suite: Suite, out: Path, arm: str, seed: int) -> list[str]:
+    """Return the command that trains one arm with one seed."""
+    values = {"python": sys.executable, "recipe": suite.recipe, "out": str(run_folder(out, arm, seed)), "seed": str(seed)}
+    command = [part.format(**values) for part in arm_commands()[arm].command]
+    for key, value in suite.train.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    return command

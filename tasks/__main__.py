@@ -1,0 +1,69 @@
+"""Look at the tasks: `python -m tasks list | show TASK | verify | freeze TASK`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tabulate import tabulate
+
+from tasks.catalog import find_task, load_problems, task_version, tasks
+from tasks.errors import UserError, run_cli
+from tasks.prompts import question_text
+from tasks.freeze import ORDER, encode, freeze, generate
+from tasks.schema import SPLITS
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tasks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="every task with its splits")
+    show = commands.add_parser("show", help="print items of a task as they are asked")
+    show.add_argument("task")
+    show.add_argument("--split", choices=SPLITS, default="test")
+    show.add_argument("--items", type=int, default=5, help="how many (default 5)")
+    commands.add_parser("verify", help="make every task again with reasoning-gym and compare with the frozen items")
+    remake = commands.add_parser("freeze", help="write the items of a task from its definition in tasks.toml")
+    remake.add_argument("task")
+    arguments = parser.parse_args()
+    if arguments.command == "list":
+        _list()
+    elif arguments.command == "show":
+        _show(arguments.task, arguments.split, arguments.items)
+    elif arguments.command == "verify":
+        _verify()
+    else:
+        find_task(arguments.task)
+        print(tabulate(freeze(arguments.task).items(), headers=["file", "sha256"]))
+
+
+def _list() -> None:
+    table = [
+        [name, task_version(name), *(getattr(task.splits, split).size for split in SPLITS), task.summary]
+        for name, task in tasks().items()
+    ]
+    print(tabulate(table, headers=["task", "version", *SPLITS, "what it asks"]))
+
+
+def _show(name: str, split: str, items: int) -> None:
+    for problem in load_problems(name, split)[:items]:
+        text = question_text(name, problem.question)
+        print(f"{problem.id}  {text!r}  ->  {problem.gold}")
+
+
+def _verify() -> None:
+    for name in tasks():
+        made = generate(name)
+        for split in ORDER:
+            frozen = encode(load_problems(name, split))
+            if frozen != encode(made[split]):
+                raise UserError(
+                    f"task {name!r}, {split}: reasoning-gym now makes other items; "
+                    "install the version in tasks/data/manifest.json, or freeze again and raise the task's version"
+                )
+            print(f"{name:12s} {split:10s} {len(made[split]):6d} items as frozen")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,181 @@
+"""Is a folder a checkpoint that can be scored? Every fault is named before an engine is started. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks.errors import UserError
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
+CHUNK_BYTES = 1 << 22
+AGAIN = "copy or save the checkpoint again"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder whose files are whole."""
+
+    folder: Path
+    weights_hash: str
+    """sha256 over the tensors by name: name, dtype, shape, bytes. Sharding and metadata do not matter."""
+    tokenizer_hash: str
+    """sha256 of tokenizer.json."""
+    bytes: int
+    """Of the weight files."""
+
+
+class StoredTensor(NamedTuple):
+    """Where the bytes of one tensor lie: file[start:end]."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    start: int
+    end: int
+
+
+def inspect_checkpoint(folder: Path) -> Checkpoint:
+    """Check config, weights and tokenizer of an HF folder, and hash what decides its answers.
+
+    Raises:
+        UserError: anything missing, truncated, corrupt or not in safetensors.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the path of a checkpoint folder")
+    config = read_json(folder / "config.json")
+    files = weight_files(folder)
+    tensors = [tensor for file in files for tensor in read_header(file)]
+    _check_names(folder, tensors)
+    _check_vocabulary(folder, config.get("vocab_size"))
+    tokenizer_hash = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+    size = sum(file.stat().st_size for file in files)
+    return Checkpoint(folder, _hash_tensors(tensors), tokenizer_hash, size)
+
+
+def check_tokenizer(checkpoint: Checkpoint, expected_hash: str, source: str) -> None:
+    """Refuse a checkpoint whose tokenizer is not the one that `source` was made with."""
+    if checkpoint.tokenizer_hash != expected_hash:
+        raise UserError(
+            f"{checkpoint.folder}: its tokenizer.json is {checkpoint.tokenizer_hash[:12]}, {source} wants "
+            f"{expected_hash[:12]}; token ids would mean other text: use the tokenizer of {source}"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a missing or malformed file is a `UserError` that names it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, a checkpoint needs it; {AGAIN}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); {AGAIN}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: want a JSON object, got {type(value).__name__}; {AGAIN}")
+    return value
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Name the safetensors files of a folder: the single one, or the shards of the index."""
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    if not (folder / INDEX).is_file():
+        others = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
+        found = f"only {', '.join(others)}" if others else "no weights"
+        raise UserError(f"{folder}: {found}; want {SINGLE} or {INDEX}: save with safetensors")
+    named = read_json(folder / INDEX).get("weight_map")
+    shards = {str(name) for name in named.values()} if isinstance(named, dict) else set()
+    if not shards or any(Path(shard).name != shard for shard in shards):
+        raise UserError(f"{folder / INDEX}: want a weight_map from tensors to files beside it; {AGAIN}")
+    for shard in sorted(shards):
+        if not (folder / shard).is_file():
+            raise UserError(f"{folder / shard}: the index names this shard and it is missing; {AGAIN}")
+    return [folder / shard for shard in sorted(shards)]
+
+
+def read_header(file: Path) -> list[StoredTensor]:
+    """Parse a safetensors header and check it against the file's size.
+
+    Layout: 8 bytes little-endian header length, a JSON header, then the tensors without gaps.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 + length or length < 2:
+            raise UserError(f"{file}: {size} bytes for a header of {length}: cut off or corrupt; {AGAIN}")
+        raw = stream.read(length)
+    try:
+        entries = json.loads(raw)
+        entries.pop("__metadata__", None)
+        base = 8 + length
+        tensors = [_stored(file, name, entry, base) for name, entry in entries.items()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{file}: its header is corrupt; {AGAIN}") from None
+    _check_layout(file, tensors, base, size)
+    return tensors
+
+
+def _check_layout(file: Path, tensors: list[StoredTensor], end: int, size: int) -> None:
+    for tensor in sorted(tensors, key=lambda one: (one.start, one.end)):
+        held = tensor.end - tensor.start
+        wanted = ITEM_BYTES[tensor.dtype] * math.prod(tensor.shape) if tensor.dtype in ITEM_BYTES else held
+        if tensor.start != end or held < 0 or held != wanted:
+            raise UserError(f"{file}: the bytes of {tensor.name!r} do not fit its header; {AGAIN}")
+        end = tensor.end
+    if end != size:
+        raise UserError(f"{file}: {size} bytes, its header wants {end}: cut off or overwritten; {AGAIN}")
+
+
+def _stored(file: Path, name: str, entry: dict[str, Any], base: int) -> StoredTensor:
+    start, end = (int(offset) for offset in entry["data_offsets"])
+    shape = tuple(int(axis) for axis in entry["shape"])
+    return StoredTensor(name, str(entry["dtype"]), shape, file, base + start, base + end)
+
+
+def _check_names(folder: Path, tensors: list[StoredTensor]) -> None:
+    held = {tensor.name: tensor.file.name for tensor in tensors}
+    if len(held) != len(tensors) or not held:
+        raise UserError(f"{folder}: no tensor, or one tensor in two shards; {AGAIN}")
+    named = held if (folder / SINGLE).is_file() else read_json(folder / INDEX)["weight_map"]
+    wrong = sorted(name for name in held.keys() | named.keys() if held.get(name) != named.get(name))
+    if wrong:
+        raise UserError(f"{folder / INDEX}: index and shards disagree about {wrong[0]!r}; {AGAIN}")
+
+
+def _check_vocabulary(folder: Path, rows: object) -> None:
+    last = max((number for _, number in vocabulary(folder)), default=-1)
+    if isinstance(rows, int) and rows <= last:
+        raise UserError(
+            f"{folder}: config.json has vocab_size={rows}, tokenizer.json goes up to id {last}; "
+            "save the tokenizer the model was trained with"
+        )
+
+
+def vocabulary(folder: Path) -> list[tuple[str, int]]:
+    """List the (text, id) pairs of tokenizer.json; Unigram models list pieces, all others map text to id."""
+    tokenizer = read_json(folder / "tokenizer.json")
+    try:
+        words = (tokenizer.get("model") or {}).get("vocab") or {}
+        pairs = (
+            list(words.items()) if isinstance(words, dict) else [(one[0], at) for at, one in enumerate(words)]
+        )
+        return pairs + [(entry["content"], int(entry["id"])) for entry in tokenizer.get("added_tokens") or ()]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{folder / 'tokenizer.json'}: not a tokenizer; {AGAIN}") from None
+
+
+def _hash_tensors(tensors: list[StoredTensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in sorted(tensors):
+        digest.update(json.dumps([tensor.name, tensor.dtype, tensor.shape]).encode() + b"\n")
+        with tensor.file.open("rb") as stream:
+            stream.seek(tensor.start)
+            for start in range(tensor.start, tensor.end, CHUNK_BYTES):
+                digest.update(stream.read(min(CHUNK_BYTES, tensor.end - start)))
+    return digest.hexdigest()

@@ -1,0 +1,67 @@
+"""Plain transformers forwards: load a folder, score sequences. The yardstick that engines are proved with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as hf_logging
+
+from tasks.engines import Dtype
+
+LOGIT_BUDGET = 1 << 26
+"""Most logits that one scoring forward may make (256 MiB in float32)."""
+
+
+def load_model(folder: Path, dtype: Dtype, device: str) -> Any:
+    """Load a causal language model from a folder: no network, no progress bar, no use of the global RNG."""
+    bars = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        with torch.random.fork_rng():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                str(folder), dtype=getattr(torch, dtype), local_files_only=True
+            )
+    finally:
+        if bars:
+            hf_logging.enable_progress_bar()
+    return model.to(device).eval()
+
+
+def score(model: Any, sequences: Sequence[Sequence[int]], max_sequences: int) -> list[list[float]]:
+    """Return log p(token t | tokens before t) for t >= 1, from plain full forwards.
+
+    Sequences of like length share a batch, padded on the right, where a causal model does not look.
+    """
+    order = sorted(range(len(sequences)), key=lambda at: len(sequences[at]))
+    device, vocabulary = next(model.parameters()).device, model.config.get_text_config().vocab_size
+    scores: list[list[float]] = [[] for _ in sequences]
+    with evaluating(model), torch.no_grad():
+        while order:
+            width = max(2, len(sequences[order[-1]]))
+            chunk = order[-max(1, min(max_sequences, LOGIT_BUDGET // (width * vocabulary))) :]
+            del order[-len(chunk) :]
+            rows = [[*sequences[at], *[0] * (width - len(sequences[at]))] for at in chunk]
+            token_bt = torch.tensor(rows, device=device)
+            logits_btv = model(input_ids=token_bt, use_cache=False).logits[:, :-1].float()
+            logp_bt = logits_btv.gather(-1, token_bt[:, 1:, None])[..., 0] - logits_btv.logsumexp(-1)
+            for at, row in zip(chunk, logp_bt.tolist(), strict=True):
+                scores[at] = row[: max(0, len(sequences[at]) - 1)]
+    return scores
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the model in eval mode (no dropout) for a while; every submodule gets its own flag back."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training

@@ -1,0 +1,90 @@
+"""Proofs that an engine holds the weights it was given. A stale engine answers fluently, so it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.checkpoints import read_header, weight_files
+from tasks.engines import Engine, WeightMismatch
+from tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NOT_ARCHITECTURE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+NOT_ARCHITECTURE |= {"bos_token_id", "eos_token_id", "pad_token_id"}
+
+
+def probe_sequences(vocab_size: int, seed: int, *, count: int = 4, length: int = 16) -> list[list[int]]:
+    """Draw (count, length) random token ids: text no model was trained on, so weights show in every token."""
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    drawn: list[list[int]] = generator.integers(vocab_size, size=(count, length)).tolist()
+    return drawn
+
+
+def largest_difference(
+    engine: Engine, sequences: Sequence[Sequence[int]], expected: Sequence[Sequence[float]]
+) -> float:
+    """Return max |log p_engine(token) - expected| in nats, where a NaN on either side counts as infinity."""
+    got = engine.token_logprobs(sequences)
+    pairs = [
+        pair for ours, theirs in zip(got, expected, strict=True) for pair in zip(ours, theirs, strict=True)
+    ]
+    differences = np.abs(np.subtract(*np.array(pairs, dtype=np.float64).T))
+    return float(np.nan_to_num(differences, nan=np.inf).max())
+
+
+def prove_weights(
+    engine: Engine, sequences: Sequence[Sequence[int]], expected: Sequence[Sequence[float]], tolerance: float
+) -> float:
+    """Compare the engine's log-probs with those of a trusted forward of the same weights.
+
+    Args:
+        engine: the engine under suspicion.
+        sequences: token ids, at least two each; see `probe_sequences`.
+        expected: for every sequence, log p of tokens 1, 2, ... at temperature 1.
+        tolerance: largest absolute difference allowed, in nats.
+
+    Returns:
+        The largest difference, for the log.
+
+    Raises:
+        WeightMismatch: the engine does not hold these weights.
+    """
+    difference = largest_difference(engine, sequences, expected)
+    if not difference <= tolerance:
+        raise WeightMismatch(
+            f"engine {engine.name!r} is {difference:.6f} nats off a trusted forward of its weights on "
+            f"{len(sequences)} probe sequences, at most {tolerance:g} is allowed: nothing it says may be used"
+        )
+    return difference
+
+
+def check_architecture(opened: Path, folder: Path) -> None:
+    """Refuse a folder whose config computes another function of the weights than that of the one opened."""
+    from transformers import AutoConfig  # brings torch: not at import
+
+    # AutoConfig brings both to one spelling: versions name the same thing differently.
+    ours, theirs = (
+        AutoConfig.from_pretrained(one, local_files_only=True).to_dict() for one in (opened, folder)
+    )
+    keys = (ours.keys() | theirs.keys()) - NOT_ARCHITECTURE
+    differing = sorted(key for key in keys if ours.get(key) != theirs.get(key))
+    if differing:
+        shown = ", ".join(f"{key}={theirs.get(key)!r} (loaded: {ours.get(key)!r})" for key in differing[:3])
+        raise UserError(f"{folder}: another architecture, {shown}; open a new engine for it")
+
+
+def stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) of every weight in the folder, on the CPU, in the dtype of the file."""
+    from safetensors import safe_open
+
+    for file in weight_files(folder):
+        read_header(file)
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118  (not a dict: it has no __iter__)
+                yield name, weights.get_tensor(name)

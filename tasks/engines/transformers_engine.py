@@ -1,0 +1,234 @@
+"""The engine that is always there: its own decoding loop over a transformers model with a KV cache."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from tasks.engines import Completion, Dtype, Finish, Request, Sampling, WeightMismatch
+from tasks.engines.forward import evaluating, load_model, score
+from tasks.engines.proof import check_architecture, stored_tensors
+from tasks.engines.rows import SCORING, Row, check_call, end_token_ids, hand_back, plan_rows
+
+DROP_SHARE = 8
+"""Finished rows leave the batch once they are one in this many: dropping copies the whole cache."""
+
+
+class TransformersEngine:
+    """See `tasks.engines.Engine`."""
+
+    name = "transformers"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dtype: Dtype,
+        max_model_len: int,
+        max_sequences: int,
+        model: nn.Module | None = None,
+    ) -> None:
+        """Load the folder, or take the live module as it is, on its own device and in its own dtype."""
+        self._live = model is not None
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model: Any = model if model is not None else load_model(folder, dtype, device)
+        self._device = next(self._model.parameters()).device
+        self._opened, self._ends = folder, end_token_ids(folder)
+        self._max_model_len = max_model_len
+        self._max_sequences = max_sequences
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        """Decode prompts of like length side by side; every prompt is computed once, whatever its seeds."""
+        check_call(requests, sampling, self._max_model_len)
+        rows = plan_rows(requests, greedy=sampling.temperature == 0)
+        done: list[Completion] = []
+        with evaluating(self._model), torch.no_grad():
+            for start in range(0, len(rows), self._max_sequences):
+                done += self._decode(rows[start : start + self._max_sequences], sampling)
+        return hand_back(requests, zip(rows, done, strict=True))
+
+    def token_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score sequences of like length side by side."""
+        check_call([Request(prompt=tuple(one)) for one in sequences], SCORING, self._max_model_len)
+        return score(self._model, sequences, self._max_sequences)
+
+    def swap(self, folder: Path) -> None:
+        """Copy the tensors of the folder into the module and compare every one with the file afterwards."""
+        if self._live:
+            raise ValueError("swap on an engine that decodes with the live policy would overwrite the policy")
+        check_architecture(self._opened, folder)
+        self.update(stored_tensors(folder))
+        held = self._model.state_dict()
+        for name, tensor in stored_tensors(folder):
+            if not torch.equal(held[name].cpu(), tensor.to(held[name].dtype)):
+                raise WeightMismatch(f"{folder}: {name!r} in the engine differs from the file (or holds NaN)")
+        self._ends = end_token_ids(folder)
+
+    def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Copy by name. A live module holds the weights already: there is no copy that could be stale."""
+        if self._live:
+            return
+        held: dict[str, Tensor] = self._model.state_dict()
+        missing = set(held)
+        with torch.no_grad():
+            for name, tensor in weights:
+                if name not in held or held[name].shape != tensor.shape:
+                    raise ValueError(
+                        f"weight {name!r} {tuple(tensor.shape)} has no place in the engine's model"
+                    )
+                held[name].copy_(tensor)
+                missing.discard(name)
+        given = {held[name].data_ptr() for name in held.keys() - missing}
+        unset = sorted(
+            name for name in missing if held[name].data_ptr() not in given
+        )  # tied weights share memory
+        if unset:
+            raise WeightMismatch(
+                f"{len(unset)} weights were not given and are stale, the first is {unset[0]!r}"
+            )
+
+    def effective_sampling(self, sampling: Sampling) -> dict[str, str | float | int]:
+        """Name what decides the draw; this engine has no other setting that could."""
+        return {
+            "temperature": sampling.temperature,
+            "max_tokens": sampling.max_new_tokens,
+            "top_p": 1.0,
+            "top_k": 0,
+            "stop_token_ids": ",".join(map(str, sorted(self._ends))),
+            "draw": "argmax" if sampling.temperature == 0 else "inverse-cdf-philox",
+        }
+
+    def describe(self) -> dict[str, str]:
+        """Name, versions, dtype and device."""
+        return {
+            "engine": self.name,
+            "version": transformers.__version__,
+            "torch": torch.__version__,
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "device": torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
+        }
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _decode(self, rows: list[Row], sampling: Sampling) -> list[Completion]:
+        limit = sampling.max_new_tokens
+        prompts = list(dict.fromkeys(row.prompt for row in rows))
+        index = {prompt: at for at, prompt in enumerate(prompts)}
+        source_b = torch.tensor([index[row.prompt] for row in rows], device=self._device)
+        token_pt, mask_pt = left_pad(prompts, room=limit, device=self._device)
+        cache = DynamicCache(config=self._model.config)
+        logits_bv = self._forward(token_pt, mask_pt, cache)[source_b]
+        cache.batch_select_indices(source_b)
+        mask_bt = None if mask_pt is None else mask_pt[source_b]
+        uniform_bt = draws([row.seed for row in rows], limit, self._device) if sampling.temperature else None
+        is_end_v = torch.zeros(logits_bv.shape[-1], dtype=torch.bool, device=self._device)
+        is_end_v[[end for end in self._ends if end < len(is_end_v)]] = True
+
+        tokens_bt = torch.zeros((len(rows), limit), dtype=torch.int64, device=self._device)
+        logps_bt = torch.zeros((len(rows), limit), dtype=torch.float64, device=self._device)
+        length_b = torch.full((len(rows),), limit, device=self._device)
+        stopped_b = torch.zeros(len(rows), dtype=torch.bool, device=self._device)
+        live = torch.arange(len(rows), device=self._device)  # rows still in the batch, as indices into *_b
+        for step in range(limit):
+            uniform = None if uniform_bt is None else uniform_bt[live, step]
+            token, logp = choose(logits_bv, uniform, sampling.temperature)
+            tokens_bt[live, step], logps_bt[live, step] = token, logp
+            ended = is_end_v[token] & ~stopped_b[live]
+            length_b[live[ended]] = step + 1
+            stopped_b[live] |= ended
+            going = ~stopped_b[live]
+            count = int(going.sum())
+            if step + 1 == limit or count == 0:
+                break
+            if (len(live) - count) * DROP_SHARE >= len(live):
+                cache.batch_select_indices(going.nonzero()[:, 0])
+                live, token = live[going], token[going]
+                mask_bt = None if mask_bt is None else mask_bt[going]
+            logits_bv = self._forward(token[:, None], mask_bt, cache)
+        return collect(tokens_bt, logps_bt, length_b, stopped_b)
+
+    def _forward(self, token_bt: Tensor, mask_bt: Tensor | None, cache: DynamicCache) -> Tensor:
+        """Append tokens to the cache; return the logits after the last one, (B, V)."""
+        extra: dict[str, Tensor] = {}
+        if mask_bt is not None:
+            seen = cache.get_seq_length() + token_bt.shape[1]
+            extra["attention_mask"] = mask_bt[:, :seen]
+            extra["position_ids"] = (mask_bt[:, :seen].cumsum(-1) - 1).clamp(min=0)[:, -token_bt.shape[1] :]
+        out = self._model(
+            input_ids=token_bt, past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
+        )
+        logits_bv: Tensor = out.logits[:, -1]
+        return logits_bv
+
+
+def left_pad(
+    prompts: Sequence[Sequence[int]], *, room: int, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """Return tokens (P, T) and a mask (P, T + room) with 0 on the padding; None where nothing is padded."""
+    width = max(len(prompt) for prompt in prompts)
+    token_pt = torch.tensor([[0] * (width - len(one)) + list(one) for one in prompts], device=device)
+    if all(len(prompt) == width for prompt in prompts):
+        return token_pt, None
+    pad_p = torch.tensor([width - len(one) for one in prompts], device=device)
+    mask_pt = torch.arange(width + room, device=device) >= pad_p[:, None]
+    return token_pt, mask_pt.long()
+
+
+def draws(seeds: Sequence[int], count: int, device: torch.device) -> Tensor:
+    """Return (B, count) float64 uniforms in [0, 1): row b is a function of seeds[b], whatever `count` is."""
+    uniform_bt = np.stack([np.random.Generator(np.random.Philox(key=seed)).random(count) for seed in seeds])
+    return torch.from_numpy(uniform_bt).to(device)
+
+
+def choose(logits_bv: Tensor, uniform_b: Tensor | None, temperature: float) -> tuple[Tensor, Tensor]:
+    """Pick one token a row: argmax without uniforms, else the inverse CDF of softmax(logits / temperature).
+
+    Args:
+        logits_bv: (B, V) of any float dtype.
+        uniform_b: (B,) float64 in [0, 1), or None for greedy decoding.
+        temperature: > 0 with uniforms; not read without.
+
+    Returns:
+        Token ids (B,) int64 and their natural log-probs (B,) float64, at temperature 1 if greedy.
+
+    >>> choose(torch.tensor([[0.0, 0.0, -1e9, 0.0]]).log_softmax(-1), torch.tensor([0.5]).double(), 1.0)[0]
+    tensor([1])
+    """
+    scaled_bv = logits_bv.double()
+    if uniform_b is not None:
+        scaled_bv = scaled_bv / temperature
+    scaled_bv = scaled_bv - scaled_bv.amax(-1, keepdim=True)
+    cdf_bv = scaled_bv.exp().cumsum(-1)  # float64: the sum of 150,000 float32 terms would move the borders
+    total_b = cdf_bv[:, -1]
+    if uniform_b is None:
+        token_b = logits_bv.argmax(-1)
+    else:
+        token_b = torch.searchsorted(cdf_bv, (uniform_b * total_b)[:, None], right=True)[:, 0]
+        token_b = token_b.clamp(max=logits_bv.shape[-1] - 1)  # u * total may round up to total
+    return token_b, scaled_bv.gather(-1, token_b[:, None])[:, 0] - total_b.log()
+
+
+def collect(tokens_bt: Tensor, logps_bt: Tensor, length_b: Tensor, stopped_b: Tensor) -> list[Completion]:
+    """Cut the rows to their lengths."""
+    columns = (tokens_bt.tolist(), logps_bt.tolist(), length_b.tolist(), stopped_b.tolist())
+    return [
+        Completion(
+            tokens=tuple(token[:length]),
+            logprobs=tuple(logp[:length]),
+            finish=Finish.STOP if stopped else Finish.LENGTH,
+        )
+        for token, logp, length, stopped in zip(*columns, strict=True)
+    ]

@@ -1,0 +1,233 @@
+"""vLLM behind the engine seam: one resident engine, weights taken in place, and proof that they arrived."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tasks.engines import Completion, Dtype, Finish, Request, Sampling, WeightMismatch
+from tasks.engines.forward import load_model, score
+from tasks.engines.proof import check_architecture, probe_sequences, prove_weights, stored_tensors
+from tasks.engines.rows import SCORING, check_call, end_token_ids, hand_back, plan_rows
+from tasks.errors import UserError
+
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: starts in seconds, weights arrive by reference
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # pinned threads stall where another process uses the core
+    "VLLM_LOGGING_LEVEL": "ERROR",  # set it to INFO to see everything vLLM prints
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+CPU_CACHE_BYTES = 1 << 30
+"""Key-value cache on the CPU: vLLM's own guess asks for most of the machine and fails."""
+TEMPERATURES = (0.01, 2.0)
+"""What vLLM takes; below it draws at 0.01 without an error."""
+PROBE_SEED, PROBE_LENGTH = 20250921, 16
+TOLERANCE: dict[Dtype, float] = {"float32": 1e-3, "bfloat16": 0.2}
+"""Nats, against a float32 forward on the CPU. float32 engines agree to 5e-5. bfloat16 keeps 8 bits, which
+moved single tokens by up to 0.09 nats: 0.2 is twice that, and finds another model but not one small step."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Swallow what vLLM and its C++ libraries print while they start, warnings included."""
+    if os.environ.get("VLLM_LOGGING_LEVEL") != ENVIRONMENT["VLLM_LOGGING_LEVEL"]:
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, stream)
+            os.close(copy)
+
+
+@cache
+def load_vllm() -> Any:
+    """Import vLLM (10 to 15 s) with the environment it reads while it is imported."""
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    with quiet():
+        import vllm.platforms
+        from vllm import LLM, SamplingParams, TokensPrompt  # noqa: F401  (lazy names: a broken build fails here)
+    return vllm
+
+
+class VllmEngine:
+    """See `tasks.engines.Engine`."""
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dtype: Dtype,
+        max_model_len: int,
+        max_sequences: int,
+        gpu_memory_share: float = 0.9,
+    ) -> None:
+        """Start the engine (5 to 20 s) and prove it against transformers. One at a time in a process."""
+        self._vllm = load_vllm()
+        self._on_cpu = self._vllm.platforms.current_platform.is_cpu()
+        memory: dict[str, Any] = (
+            {"kv_cache_memory_bytes": CPU_CACHE_BYTES, "enforce_eager": True}
+            if self._on_cpu
+            else {"gpu_memory_utilization": gpu_memory_share}
+        )
+        with quiet(), torch.random.fork_rng():
+            self._llm = self._vllm.LLM(
+                str(folder),
+                dtype=dtype,
+                max_model_len=max_model_len,
+                max_num_seqs=max_sequences,
+                seed=0,
+                skip_tokenizer_init=True,
+                generation_config="vllm",  # the folder's file may not change the sampling
+                logprobs_mode="processed_logprobs",
+                enable_prefix_caching=True,
+                **memory,
+            )
+        self._dtype, self._max_model_len = dtype, max_model_len
+        self._opened, self._ends = folder, end_token_ids(folder)
+        self._names = self._prove(folder)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        """Decode all requests as one batch of single rows, so that every completion has its own seed."""
+        check_call(requests, sampling, self._max_model_len)
+        low, high = TEMPERATURES
+        if sampling.temperature and not low <= sampling.temperature <= high:
+            raise UserError(
+                f"temperature={sampling.temperature}: vLLM takes 0 or {low} to {high}; use transformers"
+            )
+        rows = plan_rows(requests, greedy=sampling.temperature == 0)
+        outputs = self._ask(
+            [row.prompt for row in rows], [self._parameters(sampling, seed=row.seed) for row in rows]
+        )
+        return hand_back(requests, zip(rows, (_completion(one.outputs[0]) for one in outputs), strict=True))
+
+    def token_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Read the prompt log-probs of every sequence."""
+        check_call([Request(prompt=tuple(one)) for one in sequences], SCORING, self._max_model_len)
+        parameters = self._parameters(SCORING, seed=0)
+        parameters.prompt_logprobs = 0  # of the token itself, no alternatives
+        parameters.skip_reading_prefix_cache = True  # cached tokens would come without log-probs
+        outputs = self._ask(sequences, [parameters] * len(sequences))
+        return [list(one.prompt_logprobs.logprobs) for one in outputs]
+
+    def swap(self, folder: Path) -> None:
+        """Reload from the folder's safetensors and compare log-probs with transformers."""
+        check_architecture(self._opened, folder)
+        self._reload(stored_tensors(folder))
+        self._ends = end_token_ids(folder)
+        self._prove(folder)
+
+    def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take the trainer's weights; the trainer proves them with `tasks.engines.proof.prove_weights`."""
+        missing = set(self._names)
+
+        def counted() -> Iterator[tuple[str, Tensor]]:
+            for name, tensor in weights:
+                missing.discard(name)
+                yield name, tensor.detach()
+
+        self._reload(counted())
+        if missing:
+            raise WeightMismatch(
+                f"{len(missing)} weights were not given and are stale, one is {min(missing)!r}"
+            )
+
+    def effective_sampling(self, sampling: Sampling) -> dict[str, str | float | int]:
+        """Read back what vLLM made of the request, after its own defaults and corrections."""
+        held = self._parameters(sampling, seed=0)
+        names = ["temperature", "max_tokens", "top_p", "top_k", "min_p", "min_tokens", "repetition_penalty"]
+        names += ["presence_penalty", "frequency_penalty", "ignore_eos"]
+        effective: dict[str, str | float | int] = {name: getattr(held, name) for name in names}
+        return effective | {"stop_token_ids": ",".join(map(str, held.stop_token_ids or ()))}
+
+    def describe(self) -> dict[str, str]:
+        """Name, versions, dtype and device."""
+        return {
+            "engine": self.name,
+            "version": self._vllm.__version__,
+            "torch": torch.__version__,
+            "dtype": self._dtype,
+            "device": "cpu" if self._on_cpu else torch.cuda.get_device_name(),
+        }
+
+    def close(self) -> None:
+        """Stop the engine and free its memory."""
+        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+        cleanup_dist_env_and_memory()
+
+    def _parameters(self, sampling: Sampling, *, seed: int) -> Any:
+        return self._vllm.SamplingParams(
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_new_tokens,
+            seed=seed,
+            top_p=1.0,
+            top_k=0,
+            stop_token_ids=sorted(self._ends),
+            ignore_eos=True,  # only the ids above stop: the same set as in the transformers engine
+            logprobs=0,  # of the drawn token
+            flat_logprobs=True,
+            detokenize=False,
+        )
+
+    def _ask(self, prompts: Sequence[Sequence[int]], parameters: list[Any]) -> list[Any]:
+        with torch.random.fork_rng():  # vLLM draws from the global generator even where every row has a seed
+            inputs = [self._vllm.TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts]
+            outputs: list[Any] = self._llm.generate(inputs, parameters, use_tqdm=False)
+        return outputs
+
+    def _reload(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        with quiet(), torch.no_grad():
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+            if self._on_cpu:
+                self._llm.apply_model(repack_head)
+        self._llm.reset_prefix_cache()
+
+    def _prove(self, folder: Path) -> set[str]:
+        """Compare with a float32 forward of the folder; return the names of its parameters."""
+        model = load_model(folder, "float32", "cpu")
+        length = min(PROBE_LENGTH, self._max_model_len - 1)
+        probes = probe_sequences(model.config.get_text_config().vocab_size, PROBE_SEED, length=length)
+        prove_weights(self, probes, score(model, probes, len(probes)), TOLERANCE[self._dtype])
+        return {name for name, _ in model.named_parameters()}
+
+
+def repack_head(model: Any) -> None:
+    """Mend a silent fault of the CPU build: a reload leaves the packed copy of a tied lm_head stale."""
+    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+
+    dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
+
+
+def _completion(output: Any) -> Completion:
+    return Completion(
+        tokens=tuple(output.token_ids),
+        logprobs=tuple(output.logprobs.logprobs),
+        finish=Finish(output.finish_reason),
+    )

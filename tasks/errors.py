@@ -1,0 +1,69 @@
+"""Errors that a person reads: value, rule, remedy, in that order."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from types import FrameType
+
+USAGE = 2
+"""Exit code for a mistake in what the user asked for."""
+
+INFRASTRUCTURE = 7
+"""Exit code when a worker died, an engine crashed or memory ran out: trying again may help."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM (128 + SIGINT): the same command goes on from here."""
+
+
+class UserError(ValueError):
+    """Something the user can mend. The message is one line: the value, the rule, the remedy."""
+
+
+class InfrastructureError(RuntimeError):
+    """The machine or a program failed us: an engine crashed, memory ran out. Nothing was measured wrongly."""
+
+
+class Interrupted(Exception):
+    """A person or a scheduler asked the program to stop; everything finished so far is on disk."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Say which known name was probably meant, or list them all.
+
+    >>> closest("lamda_grpo", ["grpo", "lambda_grpo"])
+    "did you mean 'lambda_grpo'?"
+    >>> closest("ppo2", ["alpha", "beta"])
+    'choose from alpha, beta'
+    """
+    names = sorted(known)
+    match = get_close_matches(name, names, n=1)
+    return f"did you mean {match[0]!r}?" if match else f"choose from {', '.join(names)}"
+
+
+def run_cli(main: Callable[[], None]) -> int:
+    """Call `main` and turn the errors meant for people into one line and an exit code."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except InfrastructureError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return INFRASTRUCTURE
+    except (Interrupted, KeyboardInterrupt) as stop:
+        print(f"stopped: {stop or 'interrupted'}; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def stop_on_sigterm() -> None:
+    """Make SIGTERM raise `Interrupted`, so that a scheduler's stop is as clean as Ctrl-C."""
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    del frame
+    raise Interrupted(signal.Signals(signum).name)

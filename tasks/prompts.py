@@ -1,0 +1,48 @@
+"""Questions to token ids: the only place that applies a template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tasks.catalog import find_task
+from tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def question_text(task: str, question: str) -> str:
+    """Put a question into its task's template; a chat template is still to come where the task wants one."""
+    return find_task(task).prompt.format(question=question, compact=question.replace(" ", ""))
+
+
+def chat_text(messages: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase) -> str:
+    """Render messages with the tokenizer's own chat template, ready for the answer.
+
+    Raises:
+        UserError: the tokenizer has no chat template.
+    """
+    if tokenizer.chat_template is None:
+        raise UserError("the task asks through a chat template and this tokenizer has none; use a chat model")
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def prompt_text(task: str, question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the exact text that the model is given, in training and in scoring."""
+    text = question_text(task, question)
+    if find_task(task).chat:
+        return chat_text([{"role": "user", "content": text}], tokenizer)
+    return text
+
+
+def encode_prompt(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the ids of a finished prompt text; special tokens come from the text alone, so none is doubled.
+
+    Raises:
+        UserError: the tokenizer cannot write the text, so the model would be asked something else.
+    """
+    ids = tuple(tokenizer.encode(text, add_special_tokens=False))
+    unknown = tokenizer.unk_token_id
+    if not ids or (unknown is not None and unknown in ids):
+        raise UserError(f"prompt {text!r}: this tokenizer cannot write it; use another task or another policy")
+    return ids

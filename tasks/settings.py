@@ -1,0 +1,134 @@
+"""TOML files into frozen, validated models: one way to read every configuration of the project."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.errors import UserError, closest
+from tasks.files import write_json
+
+
+class Settings(BaseModel):
+    """Base of every configuration model: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    def digest(self) -> str:
+        """Return the sha256 of the sorted JSON: the `config_hash` of a run."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse one TOML file; a missing or malformed file is a `UserError` that names it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the path of a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML ({error}); mend the file") from None
+
+
+def named_file(name: str, folder: Path, what: str) -> Path:
+    """Find a shipped file by its bare name ("embedded"), or take a path that ends in .toml as it is."""
+    if name.endswith(".toml"):
+        return Path(name)
+    known = [path.stem for path in folder.glob("*.toml")]
+    if name not in known:
+        raise UserError(f"{what} {name!r}: there is none of that name; {closest(name, known)}")
+    return folder / f"{name}.toml"
+
+
+def load_settings(model: type[S], path: Path, overrides: Iterable[str] = ()) -> S:
+    """Read `path`, apply `key=value` overrides (dots reach into tables), validate.
+
+    Args:
+        model: the settings class to build.
+        path: a TOML file.
+        overrides: strings such as "learning_rate=3e-5" or "train.seeds=[0,1]"; values are TOML, and
+            a value that is not TOML is taken as a string.
+
+    Raises:
+        UserError: a missing file, bad TOML, an unknown key (the closest key is named) or a bad value.
+    """
+    raw = read_toml(path)
+    for text in overrides:
+        apply_override(raw, text)
+    return build_settings(model, raw, source=str(path))
+
+
+def claim_folder(out: Path, name: str, settings: Settings) -> None:
+    """Make OUT the folder of these settings: write OUT/name, or accept the one that is there if it is equal.
+
+    Raises:
+        UserError: OUT belongs to other settings, or holds something else.
+    """
+    path = out / name
+    ours = settings.model_dump(mode="json")
+    if path.exists():
+        theirs = json.loads(path.read_text(encoding="utf-8"))["config"]
+        changed = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
+        if changed:
+            what = ", ".join(f"{key}={theirs.get(key)!r} there, {ours.get(key)!r} here" for key in changed)
+            raise UserError(f"{out}: belongs to another configuration ({what}); choose another --out")
+        return
+    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise UserError(f"{out}: is not empty and has no {name}; choose another --out")
+    write_json(path, {"config": ours, "config_hash": settings.digest()})
+
+
+def apply_override(raw: dict[str, Any], text: str) -> None:
+    """Set one `dotted.key=value` in the raw table."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"--set {text!r}: want key=value, for example --set seed=3")
+    *parents, leaf = key.strip().split(".")
+    table = raw
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise UserError(f"--set {text!r}: {parent!r} is a value, not a table; drop the part after it")
+    try:
+        table[leaf] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[leaf] = value
+
+
+def build_settings(model: type[S], raw: dict[str, Any], *, source: str) -> S:
+    """Validate a raw table; every problem becomes one line that names key, value and rule."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(model, problem, source) for problem in error.errors())) from None
+
+
+def _explain(model: type[Settings], problem: Any, source: str) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "(whole file)"
+    if problem["type"] == "extra_forbidden":
+        return f"{source}: unknown key {key!r}; {closest(location[-1], _keys(model, location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{source}: key {key!r} is missing; add it"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem["input"]
+    shown = "" if isinstance(value, dict) else f"={value!r}"
+    return f"{source}: {key}{shown}: {message[:1].lower()}{message[1:]}"
+
+
+def _keys(model: type[Settings], parents: list[str]) -> list[str]:
+    """List the fields of the (nested) model that `parents` leads to."""
+    for name in parents:
+        field = model.model_fields.get(name)
+        nested = getattr(field, "annotation", None)
+        if isinstance(nested, type) and issubclass(nested, Settings):
+            model = nested
+    return list(model.model_fields)

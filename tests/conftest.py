@@ -1,0 +1,137 @@
+"""Tiny models and a tokenizer, built from a seed: no network, no file that could go stale."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from benchmark.rows import ResultRow
+
+CHARACTERS = "0123456789+-*= \n"
+PAD, BOS, EOS = 0, 1, 2
+IDS = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
+VOCABULARY = len(CHARACTERS) + 3
+POSITIONS = 512
+
+
+def char_tokenizer(pad: str = "<pad>") -> PreTrainedTokenizerFast:
+    """Make a tokenizer of one token per character; ids 0, 1, 2 are padding, begin and end of sequence."""
+    words = {word: at for at, word in enumerate(["<pad>", "<bos>", "<eos>", *CHARACTERS])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[\\s\\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=pad, bos_token="<bos>", eos_token="<eos>"
+    )
+
+
+def _llama(tied: bool) -> PreTrainedModel:
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=POSITIONS,
+            tie_word_embeddings=tied,
+            initializer_range=0.2,
+            **IDS,
+        )
+    )
+
+
+def _qwen2(tied: bool) -> PreTrainedModel:
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=VOCABULARY,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=POSITIONS,
+            tie_word_embeddings=tied,
+            initializer_range=0.2,
+            **IDS,
+        )
+    )
+
+
+def _gpt2(tied: bool) -> PreTrainedModel:
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCABULARY,
+            n_positions=POSITIONS,
+            n_embd=64,
+            n_layer=2,
+            n_head=2,
+            tie_word_embeddings=tied,
+            initializer_range=0.2,
+            **IDS,
+        )
+    )
+
+
+FAMILIES: dict[str, Callable[[bool], PreTrainedModel]] = {"llama": _llama, "qwen2": _qwen2, "gpt2": _gpt2}
+
+
+def build_tiny(folder: Path, family: str = "llama", *, seed: int = 0, tied: bool = True) -> Path:
+    """Write a 2-layer model with a seeded init (wide, so that it is sure of something) and its tokenizer."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        FAMILIES[family](tied).save_pretrained(folder)
+    char_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """Return this module: `build_tiny` and `char_tokenizer` for tests that want another tiny model."""
+    return sys.modules[__name__]
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the HF folder of a tiny Llama with tied embeddings. Shared: do not write into it."""
+    return build_tiny(tmp_path_factory.mktemp("policy") / "llama")
+
+
+def _load(name: str) -> ModuleType:
+    """Import a helper beside this file by path: `tests` is no package, another may have that name."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def make_row() -> Callable[..., ResultRow]:
+    """Return `synthetic.make_row`: one valid result row, every field can be set."""
+    return _load("synthetic").make_row
+
+
+@pytest.fixture(scope="session")
+def make_rows() -> Callable[..., list[ResultRow]]:
+    """Return `synthetic.make_rows`: saturating learning curves as result rows."""
+    return _load("synthetic").make_rows

@@ -1,0 +1,75 @@
+"""Everything that changes the numbers of one training run, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from tasks.catalog import find_task
+from tasks.engines import Dtype, EngineName
+from tasks.errors import closest
+from tasks.settings import Settings
+from trainer.arms import ARMS
+
+
+class TrainConfig(Settings):
+    """One run of one arm; the sha256 of its sorted JSON is the `config_hash` of every result row."""
+
+    policy: str
+    """The starting policy: a shipped name (trainer/policies.py) or a local HF folder."""
+    task: str
+    """Problems come from its train split."""
+    arm: str = "lambda_grpo"
+    """How tokens are weighted: a name in trainer/arms.py."""
+    seed: int = Field(default=0, ge=0)
+    """Decides the order of problems and every rollout."""
+    steps: int = Field(gt=0)
+    """Optimizer steps."""
+    problems_per_step: int = Field(gt=0)
+    """Groups of one optimizer step."""
+    group_size: int = Field(ge=2)
+    """G, completions per problem: the unit of the advantage and of the process tree."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of the rollouts; the update takes log-probabilities at the same temperature."""
+    max_new_tokens: int = Field(gt=0)
+    """Longest rollout, end-of-sequence token included."""
+    learning_rate: float = Field(ge=0)
+    """AdamW, constant; 0 is a probe that must leave the weights alone."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the whole gradient."""
+    kl_beta: float = Field(default=0.0, ge=0)
+    """β of the KL term against the starting policy; 0 keeps no second model."""
+    micro_batch: int = Field(gt=0)
+    """Completions per forward and backward pass: memory only, the gradient stays the same."""
+    checkpoint_every: int = Field(gt=0)
+    """Steps between checkpoints; step 0 and the last step are always kept."""
+    engine: EngineName = "auto"
+    """What decodes the rollouts."""
+    dtype: Dtype = "float32"
+    """Of the rollout engine; the trained weights are float32."""
+    threads: int = Field(default=1, gt=0)
+    """CPU threads; part of the numbers, since sums are split over them."""
+
+    @field_validator("arm")
+    @classmethod
+    def _known_arm(cls, arm: str) -> str:
+        if arm not in ARMS:
+            raise ValueError(f"there is no such arm; {closest(arm, ARMS)}")
+        return arm
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str) -> str:
+        find_task(task)
+        return task
+
+    @model_validator(mode="after")
+    def _whole_checkpoints(self) -> Self:
+        if self.steps % self.checkpoint_every:
+            raise ValueError(
+                f"steps={self.steps} is no multiple of checkpoint_every={self.checkpoint_every}; "
+                "make it one, so that every run ends at the same checkpoint"
+            )
+        return self

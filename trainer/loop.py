@@ -1,0 +1,148 @@
+"""The training loop, one page: rollout, grade, batch, update."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks.catalog import load_problems
+from tasks.checkpoints import inspect_checkpoint
+from tasks.engines import Engine, open_engine
+from tasks.errors import Interrupted
+from tasks.grading import grade
+from tasks.schema import Grade
+from tasks.settings import claim_folder
+from trainer import runlog
+from trainer.arms import ARMS
+from trainer.batch import build_batch
+from trainer.checkpoint import load_state, save_checkpoint, save_state, saved_step, step_folder
+from trainer.config import TrainConfig
+from trainer.metrics import step_metrics
+from trainer.policies import policy_folder
+from trainer.rollouts import RolloutGroup, problems_of_step, rollout
+from trainer.sync import sync_weights
+from trainer.update import update
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The model in training with everything that belongs to it."""
+
+    model: PreTrainedModel
+    reference: PreTrainedModel | None
+    """The frozen starting policy; None when no KL term asks for it."""
+    tokenizer: PreTrainedTokenizerBase
+    optimizer: torch.optim.Optimizer
+    engine: Engine
+
+
+def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print) -> None:
+    """Train one arm and leave a run folder (`trainer.runlog`); a run that was stopped goes on where it was.
+
+    Args:
+        config: what to train.
+        out: the run folder.
+        report: takes one line per step.
+
+    Raises:
+        UserError: the folder holds another run, or the policy or task cannot be used.
+    """
+    claim_folder(out, "config.json", config)
+    step, tokens = saved_step(out)
+    if step == config.steps:
+        report(f"{out}: done already, {step} steps")
+        return
+    torch.set_num_threads(config.threads)
+    policy = open_policy(config, out, step)
+    device = str(policy.model.device)
+    keep = {"device": device, "engine": policy.engine.name}
+    runlog.write_manifest(out, config, state="running", **keep)
+    runlog.cut_metrics(out, step)
+    report(f"{config.arm}, seed {config.seed}: {policy.engine.name} rollouts on {device}, from step {step}")
+    try:
+        if step == 0:
+            save_checkpoint(out, 0, policy.model, policy.tokenizer)
+        problems = load_problems(config.task, "train")
+        for step in range(step + 1, config.steps + 1):
+            started = time.perf_counter()
+            groups = rollout(
+                policy.engine, policy.tokenizer, problems_of_step(problems, config, step), config, step
+            )
+            rolled = time.perf_counter()
+            grades = [grade_group(group, policy.tokenizer) for group in groups]
+            batch = build_batch(groups, grades, ARMS[config.arm])
+            result = update(policy.model, policy.reference, policy.optimizer, batch, config)
+            updated = time.perf_counter()
+            gap = sync_weights(
+                policy.model, policy.engine, dtype=config.dtype, seed=config.seed, step=step
+            )
+            ended = time.perf_counter()
+            tokens += sum(len(completion.tokens) for group in groups for completion in group.completions)
+            metrics = {
+                "step": step,
+                "tokens": tokens,
+                **step_metrics(groups, grades, batch, result),
+                "check/weight_sync_gap": gap,
+                "time/rollout_s": rolled - started,
+                "time/update_s": updated - rolled,
+                "time/sync_s": ended - updated,
+                "time/step_s": ended - started,
+            }
+            runlog.append_metrics(out, metrics)
+            report(runlog.console_line(metrics, config.steps))
+            if step % config.checkpoint_every == 0:
+                save_checkpoint(out, step, policy.model, policy.tokenizer)
+                save_state(out, step, tokens, policy.model, policy.optimizer)
+    except (Interrupted, KeyboardInterrupt):
+        runlog.write_manifest(out, config, state="stopped", reason="interrupted", **keep)
+        raise
+    except Exception as error:
+        runlog.write_manifest(out, config, state="failed", reason=f"{type(error).__name__}: {error}", **keep)
+        raise
+    finally:
+        policy.engine.close()
+    runlog.write_manifest(out, config, state="done", **keep)
+
+
+def open_policy(config: TrainConfig, out: Path, step: int) -> Policy:
+    """Load the weights of `step` with their optimizer state and start the rollout engine on them."""
+    base = policy_folder(config.policy)
+    folder = step_folder(out, step) if step else base
+    inspect_checkpoint(folder)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).train()
+    reference = None
+    if config.kl_beta > 0:
+        reference = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(device).eval()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    if step:
+        load_state(out, model, optimizer)
+    engine = open_engine(
+        config.engine,
+        folder,
+        dtype=config.dtype,
+        max_model_len=min(model.config.max_position_embeddings, 2048),
+        max_sequences=config.problems_per_step * config.group_size,
+        model=model,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return Policy(model=model, reference=reference, tokenizer=tokenizer, optimizer=optimizer, engine=engine)
+
+
+def grade_group(group: RolloutGroup, tokenizer: PreTrainedTokenizerBase) -> list[Grade]:
+    """Grade the completions of one group with the function that the benchmark calls too."""
+    return [
+        grade(
+            tokenizer.decode(list(completion.tokens), skip_special_tokens=True),
+            group.problem.gold,
+            completion.finish,
+        )
+        for completion in group.completions
+    ]

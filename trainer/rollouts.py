@@ -1,0 +1,69 @@
+"""Problems to groups of completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.engines import Completion, Engine, Request, Sampling
+from tasks.prompts import encode_prompt, prompt_text
+from tasks.schema import Problem
+from tasks.seeds import derive_seed
+from trainer.config import TrainConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutGroup:
+    """G completions of one problem: the unit of the advantage and of the process tree."""
+
+    problem: Problem
+    prompt: tuple[int, ...]
+    """Prompt token ids."""
+    completions: list[Completion]
+
+
+def problems_of_step(problems: Sequence[Problem], config: TrainConfig, step: int) -> list[Problem]:
+    """Return the problems of optimizer step `step` (counted from 1).
+
+    Each epoch is a permutation that depends on (seed, epoch) alone, so a resumed run sees the same problems and
+    arms with equal seeds are paired.
+    """
+    first = (step - 1) * config.problems_per_step
+    picked = []
+    for position in range(first, first + config.problems_per_step):
+        epoch, index = divmod(position, len(problems))
+        order = np.random.default_rng(derive_seed(config.seed, "order", epoch)).permutation(len(problems))
+        picked.append(problems[order[index]])
+    return picked
+
+
+def rollout(
+    engine: Engine,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    config: TrainConfig,
+    step: int,
+) -> list[RolloutGroup]:
+    """Sample one group per problem; every completion's seed is derived from (seed, step, problem, member)."""
+    prompts = [encode_prompt(prompt_text(config.task, problem.question, tokenizer), tokenizer) for problem in problems]
+    requests = [
+        Request(
+            prompt=prompt,
+            seeds=tuple(
+                derive_seed(config.seed, "rollout", step, problem.id, member) for member in range(config.group_size)
+            ),
+        )
+        for prompt, problem in zip(prompts, problems, strict=True)
+    ]
+    sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    decoded = engine.generate(requests, sampling)
+    return [
+        RolloutGroup(problem=problem, prompt=prompt, completions=completions)
+        for problem, prompt, completions in zip(problems, prompts, decoded, strict=True)
+    ]

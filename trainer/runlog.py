@@ -1,0 +1,72 @@
+"""The run folder: config, manifest, metrics. Files are the contract with the benchmark.
+
+    RUN/config.json                     resolved configuration with its hash
+    RUN/manifest.json                   code, versions, device, and the state: running, done, stopped or failed
+    RUN/metrics.jsonl                   one line per optimizer step
+    RUN/checkpoints/step_000010/        HF folder
+    RUN/state/                          optimizer of the last checkpoint, for an exact resume
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.files import write_json, write_text
+from tasks.provenance import git_state, package_versions, utc_now
+from trainer.config import TrainConfig
+
+State = Literal["running", "done", "stopped", "failed"]
+
+
+def write_manifest(out: Path, config: TrainConfig, *, state: State, device: str, engine: str, reason: str = "") -> None:
+    """Write the manifest; the state says whether the run can be used."""
+    sha, dirty = git_state()
+    manifest = {
+        "state": state,
+        "reason": reason,
+        "config_hash": config.digest(),
+        "seed": config.seed,
+        "git_sha": sha,
+        "git_dirty": dirty,
+        "versions": package_versions(),
+        "device": device,
+        "engine": engine,
+        "written_at": utc_now(),
+    }
+    write_json(out / "manifest.json", manifest)
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """Return the metrics of every whole line, oldest first; a torn last line is left out."""
+    path = out / "metrics.jsonl"
+    if not path.exists():
+        return []
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines]
+
+
+def cut_metrics(out: Path, step: int) -> None:
+    """Drop what was logged after `step`, so that a resumed run logs every step once."""
+    kept = [line for line in read_metrics(out) if line["step"] <= step]
+    write_text(out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def append_metrics(out: Path, metrics: dict[str, float | int]) -> None:
+    """Add one line."""
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(metrics) + "\n")
+
+
+def console_line(metrics: dict[str, float | int], steps: int) -> str:
+    """Return the one line that a person reads per step.
+
+    `tree` is the mean |λ| per token: 1.00 means that nothing is shared and λ-GRPO equals GRPO.
+    """
+    return (
+        f"step {metrics['step']:04d}/{steps:04d}  reward {metrics['reward/mean']:.3f}"
+        f"  mixed {metrics['reward/mixed_groups']:4.0%}  tree {metrics['tree/set_size']:5.2f}"
+        f"  len {metrics['completion/mean_length']:5.1f}  trunc {metrics['completion/truncated']:3.0%}"
+        f"  grad {metrics['gradient_norm']:7.3f}  {metrics['time/step_s']:5.2f} s"
+    )
