@@ -128,15 +128,14 @@ def ask(
     sampling = Sampling(temperature=suite.temperature, max_new_tokens=definition.max_new_tokens)
     decoding = {"until": [], "do_sample": suite.temperature > 0, "temperature": suite.temperature}
     model = EngineLM(engine, tokenizer, sampling)
-    loaded = manager.load(
-        [{"task": f"{task}_{split}", "repeats": suite.samples, "generation_kwargs": decoding}]
-    )
+    name = f"{task}_{split}"
+    loaded = manager.load([name])
+    loaded["tasks"][name].set_config(key="generation_kwargs", value=decoding)
+    loaded["tasks"][name].set_config(key="repeats", value=suite.samples)
     results = evaluate(
         model, loaded, bootstrap_iters=0, log_samples=False, apply_chat_template=definition.chat
     )
-    effective = {
-        **engine.describe(),
-        **engine.effective_sampling(sampling),
-        "lm_eval_accuracy": results["results"][f"{task}_{split}"]["accuracy,none"],
-    }
+    effective = {**engine.describe(), **engine.effective_sampling(sampling)}
+    if suite.samples == 1:  # lm-eval's own filter looks at the first sample only
+        effective["lm_eval_accuracy"] = results["results"][name]["accuracy,none"]
     return model.samples, effective
