@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import get_args
@@ -11,15 +10,14 @@ from typing import get_args
 from benchmark.suite import Suite, load_suite
 from tasks.engines import EngineName
 from tasks.errors import InfrastructureError, UserError, run_cli, stop_on_sigterm
+from tasks.provenance import quiet_and_offline
 
 
 def main() -> None:
     """Run the command line."""
     arguments = _parser().parse_args()
     stop_on_sigterm()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet_and_offline()
     arguments.act(arguments)
 
 

