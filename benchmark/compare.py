@@ -89,7 +89,7 @@ def paired_differences(runs: pd.DataFrame, baseline: str = "grpo") -> pd.DataFra
     columns = ["task", "arm", "baseline", "endpoint", "difference", "p", "mde", "n", "reason"]
     records = []
     for task, group in runs.groupby("task"):
-        endpoint_by_arm = {arm: rows.set_index("seed").sort_index() for arm, rows in group.groupby("arm")}
+        endpoint_by_arm = {arm: rows.set_index("seed") for arm, rows in group.groupby("arm")}
         for arm in (name for name in endpoint_by_arm if name != baseline):
             ours, theirs = endpoint_by_arm[arm], endpoint_by_arm[baseline]
             _refuse_unpaired(task, {arm: set(ours.index), baseline: set(theirs.index)})

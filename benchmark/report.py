@@ -126,13 +126,13 @@ def _difference_section(differences: pd.DataFrame, baseline: str) -> str:
         for record in records
     ]
     n = sorted({record["n"] for record in records})
-    floor = ", ".join(f"{2 / 2**pairs:.3g} with {pairs}" for pairs in n)
+    floor = ", ".join(f"{2 / 2**pairs:.3g} (n = {pairs})" for pairs in n)
     return "\n\n".join(
         [
             title,
             _markdown(["task", "arm", "endpoint", "difference (points)", "p", "MDE (points)", "pairs"], rows),
             "p: exact two-sided sign-flip test; the smallest it can give is "
-            f"{floor} pairs. MDE: the minimum detectable effect, the true difference that a two-sided paired "
+            f"{floor}. MDE: the minimum detectable effect, the true difference that a two-sided paired "
             f"t test at 5 % finds with 80 % power. Not corrected for making {len(records)} comparisons.",
             "\n".join(f"- {_sentence(record)}" for record in records),
         ]

@@ -36,14 +36,17 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     Raises:
         ValueError: no values, a value that is not finite, or a level outside (0, 1).
 
-    >>> t_interval([0.25, 0.75], level=0.5)
-    Interval(mean=0.5, low=0.25, high=0.75, n=2)
+    >>> interval = t_interval([0.25, 0.75], level=0.5)
+    >>> round(interval.low, 9), round(interval.high, 9)
+    (0.25, 0.75)
+    >>> t_interval([0.5])
+    Interval(mean=0.5, low=None, high=None, n=1)
     """
     value_s = _vector(values, at_least=1)
     if not 0 < level < 1:
         raise ValueError(f"level={level}: must lie in (0, 1)")
     mean, n = float(value_s.mean()), len(value_s)
-    if n < 2 or _all_equal(value_s):
+    if _all_equal(value_s):  # one value is, too
         return Interval(mean, None, None, n)
     half = float(stats.t.ppf(0.5 + level / 2, n - 1) * value_s.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)

@@ -1,7 +1,7 @@
 """The one grader: it gives training its reward and the benchmark its score.
 
-Policy, then tool: cut off the thinking, take the last complete `\\boxed{}`, else what follows "answer is", else the
-last number of the text; then compare as strings, as exact numbers, and at last with math-verify.
+Policy, then tool: cut off the thinking, take the last complete `\\boxed{}`, else what follows "answer is",
+else the last number of the text; then compare as strings, as exact numbers, and at last with math-verify.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ GRADER_VERSION = "1"
 MAX_ANSWER_CHARS = 400
 """Longer answers are not handed to a parser: no honest answer is that long, and parsers are not linear."""
 
+TIMEOUT_S = 5
+"""What one parse or one comparison by math-verify may take."""
+
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_STATED = re.compile(r"answer\s+is\s*:?\s*\$?([^\s$]+?)\$?\s*\.?\s*$", re.IGNORECASE | re.MULTILINE)
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is skipped: \{1,2\} is a set
+# possessive (++): a text of nothing but spaces costs one pass, not a power of its length
+_STATED = re.compile(
+    r"answer\s++is\s*+:?\s*+\$?([^\s$]++)\$?[^\S\n]*+\.?[^\S\n]*+$", re.IGNORECASE | re.MULTILINE
+)
+_NUMBER = re.compile(r"(?:(?<![\w)])[-−])?(?:\d[\d,]*(?:\.\d+)?|(?<![\d.])\.\d+)(?:/\d+)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[, ]\d{3})+(?:\.\d+)?")
 _PLAIN = re.compile(r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:/\d+)?")
 
 
@@ -44,7 +52,7 @@ def grade(text: str, gold: str, finish: Finish) -> Grade:
     if not gold.strip():
         return Grade(status=Status.BAD_GOLD, answer=None, detail="the reference answer is empty")
     answer = extract_answer(text)
-    if finish is Finish.LENGTH and (answer is None or not _has_box(text)):
+    if finish is Finish.LENGTH and _last_box(_visible(text)) is None:
         return Grade(status=Status.TRUNCATED, answer=answer)
     if answer is None:
         return Grade(status=Status.UNPARSED, answer=None)
@@ -54,36 +62,43 @@ def grade(text: str, gold: str, finish: Finish) -> Grade:
 
 
 def extract_answer(text: str) -> str | None:
-    """Find the answer: last complete box, else after "answer is", else the last number; None if there is none.
+    """Find the answer: last complete box, else after "answer is", else the last number; None where none is.
 
     >>> extract_answer("first \\\\boxed{3}, no: \\\\boxed{\\\\frac{1}{2}}")
     '\\\\frac{1}{2}'
     >>> extract_answer("12,13;132")
     '132'
     """
-    visible = text.rpartition("</think>")[2]
-    for match in reversed(list(_BOX.finditer(visible))):
-        content = _braced(visible, match.end())
-        if content is not None and content.strip():
-            return content.strip()
-    if stated := _STATED.findall(visible):
-        return str(stated[-1])
+    visible = _visible(text)
+    box = _last_box(visible)
+    if box is not None:
+        return box
+    stated = [found.lstrip("*").rstrip("*.!") for found in _STATED.findall(visible)]
+    if any(stated):
+        return [found for found in stated if found][-1]
     numbers = _NUMBER.findall(visible)
     return numbers[-1].rstrip(",") if numbers else None
 
 
-def _braced(text: str, start: int) -> str | None:
-    """Return the text from `start` up to the brace that closes the one before it; None if it never closes."""
-    depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[start:position]
+def _visible(text: str) -> str:
+    """Cut off the thinking; where it never ends, all of it may hold the answer."""
+    return text.rpartition("</think>")[2]
+
+
+def _last_box(text: str) -> str | None:
+    """Return what stands in the last complete box that is not empty; one pass, however many never close."""
+    closed: dict[int, int] = {}
+    opened: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace.group() == "{":
+            opened.append(brace.end())
+        elif brace.group() == "}" and opened:
+            closed[opened.pop()] = brace.start()
+    for match in reversed(list(_BOX.finditer(text))):
+        content = text[match.end() : closed.get(match.end(), 0)].strip()
+        if content:
+            return content
     return None
-
-
-def _has_box(text: str) -> bool:
-    return any(_braced(text, match.end()) is not None for match in _BOX.finditer(text))
 
 
 def compare(answer: str, gold: str) -> Grade:
@@ -102,15 +117,17 @@ def compare(answer: str, gold: str) -> Grade:
 
 def _normalise(text: str) -> str:
     """Drop what never changes a number: spaces, dollar signs, a final period, thousands separators."""
-    bare = re.sub(r"[\s$]|\\[,!;]", "", text).rstrip(".")
-    return bare.replace(",", "") if re.fullmatch(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", bare) else bare
+    bare = re.sub(r"\$|\\[,!;]", "", text).replace("−", "-").strip().rstrip(".")
+    bare = re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", bare)  # "3 1/2" is not "31/2"
+    return re.sub("[, ]", "", bare) if _THOUSANDS.fullmatch(bare) else bare
 
 
 def _math_verify(answer: str, gold: str) -> Grade:
     from math_verify import parse, verify  # loads sympy, which plain numbers never need
+    from math_verify.errors import TimeoutException  # a BaseException: `except Exception` lets it through
 
     def boxed(text: str) -> Any:
-        return parse(f"\\boxed{{{text}}}", raise_on_error=True)
+        return parse(f"\\boxed{{{text.rstrip(' .')}}}", parsing_timeout=TIMEOUT_S, raise_on_error=True)
 
     try:
         gold_parsed, answer_parsed = boxed(gold), boxed(answer)
@@ -118,7 +135,8 @@ def _math_verify(answer: str, gold: str) -> Grade:
             return Grade(status=Status.BAD_GOLD, answer=answer, detail=f"cannot read the reference {gold!r}")
         if not answer_parsed:
             return Grade(status=Status.WRONG, answer=answer, detail="not a mathematical expression")
-        correct = verify(gold_parsed, answer_parsed, raise_on_error=True)
-    except Exception as error:  # noqa: BLE001 - sympy raises anything; a failed grader is a status, not a zero
+        correct = verify(gold_parsed, answer_parsed, timeout_seconds=TIMEOUT_S, raise_on_error=True)
+    # sympy raises anything; a failed grader is a status, not a zero
+    except (Exception, TimeoutException) as error:  # noqa: BLE001
         return Grade(status=Status.ERROR, answer=answer, detail=f"{type(error).__name__}: {error}"[:200])
     return Grade(status=Status.CORRECT if correct else Status.WRONG, answer=answer)

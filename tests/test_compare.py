@@ -68,6 +68,14 @@ def test_summaries_match_plain_loops(make_rows, seed):
     pd.testing.assert_frame_equal(summarize_runs(to_frame([rows[i] for i in shuffled])), runs)
 
 
+def test_curves_are_in_order(rows):
+    place = (
+        learning_curves(to_frame(rows[::-1]))[["task", "arm", "seed", "step"]].apply(tuple, axis=1).tolist()
+    )
+    assert place == sorted(place)
+    assert len(place) == 2 * 2 * 3 * 4
+
+
 def hand_made(make_row, validation, test, **fields):
     places = [("base", None, 0), *(("grpo", 0, step) for step in STEPS[1:])]
     return [
@@ -100,6 +108,7 @@ def test_where_lower_is_better_the_peak_is_the_lowest(make_row):
         {"arm": "lambda_grpo", "seed": 9, "step": 40, "task": "sums", "split": "validation"},
         {"arm": "base", "step": 0, "task": "words", "split": "test"},
         {"arm": "base", "step": 0, "task": "words", "split": "validation"},
+        {"arm": "base", "step": 0, "task": "words"},
         {"arm": "grpo", "seed": 4, "task": "words"},
         {"task": "words", "split": "validation"},
     ],

@@ -61,7 +61,7 @@ Base is one untrained policy, the same for every arm: it has no interval over se
 | sums | lambda_grpo | peak | +10.00 [+5.03, +14.97] | 0.25 | 6.53 | 3 |
 | sums | lambda_grpo | area under the curve | +5.00 [+2.52, +7.48] | 0.25 | 3.26 | 3 |
 
-p: exact two-sided sign-flip test; the smallest it can give is 0.25 with 3 pairs. MDE: the minimum detectable effect, the true difference that a two-sided paired t test at 5 % finds with 80 % power. Not corrected for making 3 comparisons.
+p: exact two-sided sign-flip test; the smallest it can give is 0.25 (n = 3). MDE: the minimum detectable effect, the true difference that a two-sided paired t test at 5 % finds with 80 % power. Not corrected for making 3 comparisons.
 
 - sums, final value: lambda_grpo is higher than grpo by 10.00 points (95 % interval 5.03 to 14.97, 3 pairs, p 0.25, MDE 6.53).
 - sums, peak: lambda_grpo is higher than grpo by 10.00 points (95 % interval 5.03 to 14.97, 3 pairs, p 0.25, MDE 6.53).

@@ -22,7 +22,7 @@ def completion_logprobs(model: nn.Module, rows: Sequence[Row], temperature: floa
         temperature: divides the logits, as it did when the tokens were drawn.
 
     Returns:
-        (N,) float32, the rows' completion tokens one after the other.
+        (N,) float32 (float64 for a float64 model), the rows' completion tokens one after the other.
     """
     device = next(model.parameters()).device
     width = max(len(row.ids) for row in rows)
@@ -34,6 +34,7 @@ def completion_logprobs(model: nn.Module, rows: Sequence[Row], temperature: floa
     ids_bt, target_bt = ids_bt.to(device), target_bt.to(device)
     hidden = model.get_decoder()(input_ids=ids_bt, use_cache=False).last_hidden_state
     # the state before a token predicts it; only those of completion tokens go through the output layer
-    logits_nv = model.get_output_embeddings()(hidden[:, :-1][target_bt[:, 1:]]).float() / temperature
+    logits_nv = model.get_output_embeddings()(hidden[:, :-1][target_bt[:, 1:]])
+    logits_nv = logits_nv.to(torch.promote_types(logits_nv.dtype, torch.float32)) / temperature
     chosen_n = logits_nv.gather(1, ids_bt[target_bt][:, None]).squeeze(1)
     return chosen_n - logits_nv.logsumexp(dim=1)

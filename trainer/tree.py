@@ -71,9 +71,11 @@ def process_tree(completions: Sequence[Sequence[int] | Ints]) -> ProcessTree:
         shared = common[first : last - 1]
         end = int(shared.min()) if len(shared) else int(length_g[order[first]])
         nodes.append((first, last, start, end, parent))
-        if (length_g[order[first:last]] == end).all():
-            continue  # one completion, or identical ones: a leaf
-        cuts = [first, *(first + 1 + np.flatnonzero(shared == end)).tolist(), last]
+        ended = int((length_g[order[first:last]] == end).sum())  # they sort first and are identical
+        if ended == last - first:
+            continue  # a leaf
+        cuts = first + 1 + np.flatnonzero(shared == end)
+        cuts = [first, *cuts[cuts >= first + ended].tolist(), last]
         here = len(nodes) - 1
         pending.extend((low, high, end, here) for low, high in reversed(list(pairwise(cuts))))
 

@@ -1,0 +1,225 @@
+"""The one grader: a table of real answer forms, and rewritings that must or must not change a verdict."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tasks import grading
+from tasks.engines import Finish
+from tasks.grading import extract_answer, grade
+from tasks.schema import Status
+
+STOP, LENGTH = Finish.STOP, Finish.LENGTH
+CORRECT, WRONG, UNPARSED = Status.CORRECT, Status.WRONG, Status.UNPARSED
+TRUNCATED, BAD_GOLD, ERROR = Status.TRUNCATED, Status.BAD_GOLD, Status.ERROR
+
+GOLDEN = [
+    # plain integers
+    ("12", "12", STOP, CORRECT),
+    ("12", "13", STOP, WRONG),
+    ("12", "2", STOP, WRONG),
+    ("12,13;132", "132", STOP, CORRECT),
+    ("12 + 13 = 25\n", "25", STOP, CORRECT),
+    ("025", "25", STOP, CORRECT),
+    ("\\boxed{025}", "25", STOP, CORRECT),
+    ("\\boxed{+5}", "5", STOP, CORRECT),
+    ("no idea", "5", STOP, UNPARSED),
+    # signs: a minus between two numbers belongs to neither
+    ("-3", "-3", STOP, CORRECT),
+    ("3", "-3", STOP, WRONG),
+    ("4 - 7 = -3", "-3", STOP, CORRECT),
+    ("4-7=-3", "-3", STOP, CORRECT),
+    ("4 − 7 = −3", "-3", STOP, CORRECT),
+    ("5-3", "3", STOP, CORRECT),
+    ("5-3", "-3", STOP, WRONG),
+    ("f(x)-3", "3", STOP, CORRECT),
+    ("(-5)", "-5", STOP, CORRECT),
+    ("\\boxed{−3}", "-3", STOP, CORRECT),
+    ("0", "-0", STOP, CORRECT),
+    # decimals, fractions, thousands
+    ("0.5", "1/2", STOP, CORRECT),
+    ("1/2", "0.5", STOP, CORRECT),
+    (".5", "0.5", STOP, CORRECT),
+    ("\\boxed{.5}", "0.5", STOP, CORRECT),
+    ("\\boxed{25.0}", "25", STOP, CORRECT),
+    ("0.3333", "1/3", STOP, WRONG),
+    ("2/4", "1/2", STOP, CORRECT),
+    ("1/0", "5", STOP, WRONG),
+    ("3.14.", "3.14", STOP, CORRECT),
+    ("1,234", "1234", STOP, CORRECT),
+    ("1234", "1,234", STOP, CORRECT),
+    ("1,234,567.50", "1234567.5", STOP, CORRECT),
+    ("\\boxed{1\\,234}", "1234", STOP, CORRECT),
+    ("\\boxed{1{,}234}", "1234", STOP, CORRECT),
+    ("\\boxed{1 234}", "1234", STOP, CORRECT),
+    ("\\boxed{12,34}", "1234", STOP, WRONG),
+    ("\\boxed{3 1/2}", "31/2", STOP, WRONG),
+    ("\\boxed{12 34}", "1234", STOP, WRONG),
+    # boxes: the last complete one that is not empty
+    ("\\boxed{1} \\boxed{2}", "2", STOP, CORRECT),
+    ("\\boxed{1} \\boxed{2}", "1", STOP, WRONG),
+    ("\\boxed{7}, since 3 + 4 is 8", "7", STOP, CORRECT),
+    ("\\boxed{\\boxed{7}}", "7", STOP, CORRECT),
+    ("\\boxed{3}\\boxed{", "3", STOP, CORRECT),
+    ("\\boxed{12", "12", STOP, CORRECT),
+    ("\\boxed{} 12", "12", STOP, CORRECT),
+    ("\\boxed{}", "12", STOP, UNPARSED),
+    ("so $x = \\boxed{7}$.", "7", STOP, CORRECT),
+    ("$$\\boxed{7}$$", "7", STOP, CORRECT),
+    ("\\boxed{$7$}", "7", STOP, CORRECT),
+    ("\\boxed {4}", "4", STOP, CORRECT),
+    ("\\fbox{4}", "4", STOP, CORRECT),
+    ("\\boxed{\\text{7}}", "7", STOP, CORRECT),
+    # thinking
+    ("<think>\\boxed{3}</think>4", "4", STOP, CORRECT),
+    ("<think>\\boxed{3}</think>4", "3", STOP, WRONG),
+    ("<think>3</think>", "3", STOP, UNPARSED),
+    ("<think>so 3", "3", STOP, CORRECT),
+    ("a<think>b</think>c</think>\\boxed{2}", "2", STOP, CORRECT),
+    # stated answers
+    ("The answer is 5.", "5", STOP, CORRECT),
+    ("The answer is: $5$.", "5", STOP, CORRECT),
+    ("The final ANSWER is **5**.", "5", STOP, CORRECT),
+    ("The answer is 5!", "5", STOP, CORRECT),
+    ("The answer is 5 apples", "5", STOP, CORRECT),
+    ("The answer is -7", "-7", STOP, CORRECT),
+    ("The answer is $\\frac{1}{2}$", "1/2", STOP, CORRECT),
+    ("The answer is 5\nand not 6", "5", STOP, CORRECT),
+    ("The answer is ...", "5", STOP, UNPARSED),
+    # cut off: only a complete box counts
+    ("12", "12", LENGTH, TRUNCATED),
+    ("", "12", LENGTH, TRUNCATED),
+    ("The answer is 12", "12", LENGTH, TRUNCATED),
+    ("\\boxed{12", "12", LENGTH, TRUNCATED),
+    ("\\boxed{}12", "12", LENGTH, TRUNCATED),
+    ("<think>\\boxed{3}</think>4", "4", LENGTH, TRUNCATED),
+    ("\\boxed{12}", "12", LENGTH, CORRECT),
+    ("\\boxed{13} or", "12", LENGTH, WRONG),
+    # nothing to grade, or nothing to grade by
+    ("", "12", STOP, UNPARSED),
+    (" \n", "12", STOP, UNPARSED),
+    ("12", "", STOP, BAD_GOLD),
+    ("12", "  ", LENGTH, BAD_GOLD),
+    ("\\boxed{5}", "\\frac{1}{0}", STOP, ERROR),
+    # LaTeX, by math-verify
+    ("\\boxed{\\frac12}", "1/2", STOP, CORRECT),
+    ("\\boxed{1/2}", "\\frac12", STOP, CORRECT),
+    ("\\boxed{\\frac{2}{4}}", "\\frac{1}{2}", STOP, CORRECT),
+    ("\\boxed{\\dfrac{1}{3}}", "\\frac{1}{2}", STOP, WRONG),
+    ("\\boxed{3\\frac{1}{2}}", "7/2", STOP, CORRECT),
+    ("\\boxed{\\sqrt{8}}", "2\\sqrt{2}", STOP, CORRECT),
+    ("\\boxed{\\sqrt{2}}", "\\sqrt2", STOP, CORRECT),
+    ("\\boxed{1.414}", "\\sqrt{2}", STOP, WRONG),
+    ("\\boxed{2\\pi}", "2\\pi", STOP, CORRECT),
+    ("\\boxed{6.28}", "2\\pi", STOP, WRONG),
+    ("\\boxed{\\{1,2\\}}", "\\{2,1\\}", STOP, CORRECT),
+    ("\\boxed{\\{1,3\\}}", "\\{2,1\\}", STOP, WRONG),
+    ("\\boxed{(1, 2)}", "(1,2)", STOP, CORRECT),
+    ("\\boxed{(2,1)}", "(1,2)", STOP, WRONG),
+    ("\\boxed{[1,2]}", "(1,2)", STOP, WRONG),
+    ("\\boxed{[0,\\infty)}", "[0, \\infty)", STOP, CORRECT),
+    ("\\boxed{7\\text{ cm}}", "7", STOP, CORRECT),
+    ("\\boxed{90^\\circ}", "90", STOP, CORRECT),
+    ("\\boxed{50\\%}", "50", STOP, CORRECT),
+    ("\\boxed{\\$5}", "5", STOP, CORRECT),
+    ("\\boxed{x=5}", "5", STOP, CORRECT),
+    ("\\boxed{2+2}", "4", STOP, CORRECT),
+    ("\\boxed{\\text{A}}", "A", STOP, CORRECT),
+    ("\\boxed{B}", "A", STOP, WRONG),
+]
+
+
+@pytest.mark.parametrize(("text", "gold", "finish", "status"), GOLDEN)
+def test_golden_table(text: str, gold: str, finish: Finish, status: Status) -> None:
+    assert grade(text, gold, finish).status is status
+
+
+PLAIN = [
+    ("7", "7"),
+    ("\\boxed{-12}", "-12"),
+    ("The answer is 1,050", "1050"),
+    ("2 + 2 = 4", "4"),
+    ("\\boxed{\\frac{3}{4}}", "3/4"),
+    ("5-3 = 2", "2"),
+]
+
+
+@pytest.mark.parametrize(("text", "gold"), PLAIN)
+def test_spaces_and_a_final_period_change_nothing(text: str, gold: str) -> None:
+    for rewritten in (
+        text,
+        f"  {text}\n\n",
+        f"{text}.",
+        f"{text} .",
+        f"Well:\n{text}",
+        f"<think>9</think>{text}",
+    ):
+        assert grade(rewritten, gold, STOP).status is CORRECT, rewritten
+    for same in (f" {gold} ", f"${gold}$", f"{gold}."):
+        assert grade(text, same, STOP).status is CORRECT, same
+
+
+@pytest.mark.parametrize(("text", "gold"), [row for row in PLAIN if "/" not in row[1]])
+def test_another_number_changes_the_verdict(text: str, gold: str) -> None:
+    for other in (int(gold) + 1, int(gold) - 1, -int(gold), int(gold) * 10):
+        assert grade(text, str(other), STOP).status is WRONG, other
+        assert grade(f"{text}\n\\boxed{{{other}}}", gold, STOP).status is WRONG, other
+
+
+@pytest.mark.parametrize("number", [0, 1, 25, 999, 1000, 123456, 10**9])
+def test_every_way_to_write_a_number_is_that_number(number: int) -> None:
+    for gold in (number, -number):
+        for written in (f"{gold}", f"{gold:,}", f"{gold}.0", f"{gold}/1", f"{gold * 2}/2"):
+            for text in (written, f"\\boxed{{{written}}}", f"The answer is {written}.", f"x = {written}"):
+                assert grade(text, str(gold), STOP).status is CORRECT, text
+                assert grade(text, str(gold + 1), STOP).status is WRONG, text
+
+
+def test_the_extracted_answer_is_reported() -> None:
+    assert extract_answer("first \\boxed{3}, no: \\boxed{\\frac{1}{2}}") == "\\frac{1}{2}"
+    assert extract_answer("\\boxed{\\{x : x > {2}\\}}") == "\\{x : x > {2}\\}"
+    assert extract_answer("from 1,000, to 2,") == "2"
+    assert grade("so 12", "13", LENGTH).answer == "12"  # truncated, but shown to whoever reads the samples
+
+
+def test_scores() -> None:
+    scores = {status: grade(*case[:3]).score for *case, status in GOLDEN}
+    assert scores == {CORRECT: 1.0, WRONG: 0.0, UNPARSED: 0.0, TRUNCATED: 0.0, BAD_GOLD: None, ERROR: None}
+
+
+LONG = [
+    ("x" * 100_000, UNPARSED),
+    ("7" * 100_000, WRONG),
+    ("7 " * 50_000, CORRECT),
+    ("7," * 50_000, WRONG),
+    ("-" * 100_000 + "7", WRONG),
+    (" " * 100_000 + "7", CORRECT),
+    ("{" * 100_000, UNPARSED),
+    ("\\boxed{" * 14_000, UNPARSED),
+    ("\\boxed{" * 14_000 + "7" + "}" * 14_000, CORRECT),
+    ("\\boxed{" + "7" * 99_000 + "}", WRONG),
+    ("\\boxed{7}" * 11_000, CORRECT),
+    ("\\boxed" + " " * 100_000 + "{7", CORRECT),
+    ("answer is " * 10_000, UNPARSED),
+    ("answer" + " " * 100_000 + "7", CORRECT),
+    ("answer is" + " " * 100_000 + "7", CORRECT),
+    ("answer is 7" + " " * 100_000 + "x", CORRECT),
+    ("</think>" * 12_000 + "7", CORRECT),
+]
+
+
+@pytest.mark.parametrize(("text", "status"), LONG, ids=range(len(LONG)))
+def test_long_texts_cost_no_time(text: str, status: Status) -> None:
+    started = time.process_time()
+    assert grade(text, "7", STOP).status is status
+    assert time.process_time() - started < 1  # a quadratic pass over 100 kB takes minutes
+
+
+def test_a_parser_that_never_ends_is_an_error_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grading, "TIMEOUT_S", 1)
+    verdict = grade("\\boxed{9^{9^{9^{9}}}}", "5", STOP)
+    assert verdict.status is ERROR
+    assert verdict.detail.startswith("TimeoutException")
+    assert grade("\\boxed{\\frac{10}{2}}", "5", STOP).status is CORRECT  # and the next one is graded

@@ -1,0 +1,130 @@
+"""The objective against the numbers worked out for the paper's example, and the arms against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.advantages import group_advantages
+from trainer.arms import ARMS
+from trainer.identities import identity_residual, prefix_disagreement
+from trainer.loss import kl_term, policy_term, weighted_loss
+from trainer.tree import process_tree
+
+WORDS = ["ABCD", "ABEFHI", "JKLM", "JKLNQST", "JKLNQU", "VWYZ"]
+FIGURE_1 = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+FLAW = [0.5, 0.5, 1.0, 0.0, 0.0, 0.5]
+
+
+def prefix_hash(text: str) -> float:
+    value = 0
+    for letter in text:
+        value = (31 * value + ord(letter)) % 10007
+    return value / 10007
+
+
+def objective(arm: str, rewards: list[float], *, depends_on_prefix: bool) -> float:
+    """Return the objective of the worked example: P and D made up from the prefix, or P = 1 and D = 0."""
+    tree = process_tree([[ord(letter) for letter in word] for word in WORDS])
+    weights = ARMS[arm].weigh(tree)
+    # the worked example standardises without the 1e-4, so it is undone here
+    reward = np.array(rewards)
+    advantage_g = (reward - reward.mean()) / reward.std(ddof=1)
+    prefixes = [word[: t + 1] for word in WORDS for t in range(len(word))]
+    ratio = [0.8 + 0.4 * prefix_hash(p) if depends_on_prefix else 1.0 for p in prefixes]
+    kl = [0.004 * prefix_hash("d" + p) if depends_on_prefix else 0.0 for p in prefixes]
+    advantage = np.repeat(advantage_g, [len(word) for word in WORDS])
+    policy = policy_term(torch.tensor(ratio, dtype=torch.float64).log(), torch.zeros(len(ratio)), torch.tensor(advantage))
+    loss = weighted_loss(
+        policy, torch.tensor(kl), torch.tensor(np.concatenate(weights)), ARMS[arm].mass(tree, weights)
+    )
+    return -loss.item()
+
+
+@pytest.mark.parametrize(
+    ("arm", "rewards", "depends_on_prefix", "expected"),
+    [
+        ("grpo", FIGURE_1, False, -0.088342),
+        ("lambda_grpo", FIGURE_1, False, -0.029447),
+        ("grpo", FLAW, False, -0.164267),
+        ("lambda_grpo", FLAW, False, -0.064278),
+        ("grpo", FIGURE_1, True, -0.0872393903),
+        ("lambda_grpo", FIGURE_1, True, -0.0349216766),
+        ("grpo", FLAW, True, -0.1500020449),
+        ("lambda_grpo", FLAW, True, -0.0546261537),
+    ],
+)
+def test_worked_example(arm: str, rewards: list[float], depends_on_prefix: bool, expected: float) -> None:
+    tolerance = 1e-9 if depends_on_prefix else 1e-6  # as many digits as were printed
+    assert objective(arm, rewards, depends_on_prefix=depends_on_prefix) == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize(("arm", "expected"), [("grpo", -0.4428), ("lambda_grpo", 0.8856)])
+def test_the_sign_of_the_best_trajectory_flips(arm: str, expected: float) -> None:
+    """JKLM has the best reward; what its tokens receive in all is negative under GRPO, positive under λ-GRPO."""
+    tree = process_tree([[ord(letter) for letter in word] for word in WORDS])
+    weights = ARMS[arm].weigh(tree)
+    reward = np.array(FLAW)
+    advantage_g = (reward - reward.mean()) / reward.std(ddof=1)
+    net = sum(
+        weights[i][t] * advantage_g[i]
+        for t in range(4)
+        for i, word in enumerate(WORDS)
+        if word[: t + 1] == "JKLM"[: t + 1]
+    )
+    assert net == pytest.approx(expected, abs=5e-5)
+
+
+def test_without_a_shared_prefix_the_arms_are_equal() -> None:
+    tree = process_tree([[1, 2], [3, 2], [4]])
+    for ours, theirs in zip(ARMS["grpo"].weigh(tree), ARMS["lambda_grpo"].weigh(tree), strict=True):
+        assert (ours == theirs).all()
+
+
+def test_kl_is_k3_with_its_gradient() -> None:
+    logp = torch.tensor([-1.0, -2.0, -0.3], dtype=torch.float64, requires_grad=True)
+    reference = torch.tensor([-1.5, -1.0, -0.3], dtype=torch.float64)
+    ratio = (reference - logp).exp()
+    assert torch.allclose(kl_term(logp, reference, 0.04), 0.04 * (ratio - ratio.log() - 1), rtol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: kl_term(x, reference, 0.04), (logp,))
+
+
+def test_the_weight_divides_the_kl_too() -> None:
+    policy, kl = torch.tensor([2.0, 4.0]), torch.tensor([1.0, 2.0])
+    loss = weighted_loss(policy, kl, torch.tensor([0.5, 0.25]), 4.0)
+    assert loss.item() == -(0.5 * 1.0 + 0.25 * 2.0) / 4.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_advantages_are_standardised_with_ddof_1(seed: int) -> None:
+    reward = np.random.default_rng(seed).integers(0, 2, size=8).astype(float)
+    by_hand = (reward - reward.mean()) / (np.sqrt(((reward - reward.mean()) ** 2).sum() / 7) + 1e-4)
+    np.testing.assert_allclose(group_advantages(reward.tolist()), by_hand, rtol=1e-12)
+
+
+def test_unknown_rewards_leave_the_group() -> None:
+    np.testing.assert_allclose(group_advantages([1.0, None, 0.0, 0.0])[[0, 2, 3]], group_advantages([1.0, 0.0, 0.0]))
+    assert group_advantages([1.0, None, 0.0])[1] == 0.0
+    assert group_advantages([1.0, None]).tolist() == [0.0, 0.0]
+    assert group_advantages([1.0, 1.0, 1.0]).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_identities_hold_and_notice_a_member_that_differs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    group = [rng.integers(0, 2, size=rng.integers(1, 9)).tolist() for _ in range(6)]
+    tree = process_tree(group)
+    advantage_g = rng.normal(size=6)
+    table: dict[tuple[int, ...], tuple[float, float]] = {}
+    for row in group:
+        for t in range(len(row)):
+            table.setdefault(tuple(row[: t + 1]), (rng.uniform(0.5, 1.5), rng.uniform(0, 0.1)))
+    ratios = [np.array([table[tuple(row[: t + 1])][0] for t in range(len(row))]) for row in group]
+    kls = [np.array([table[tuple(row[: t + 1])][1] for t in range(len(row))]) for row in group]
+    assert max(identity_residual(tree, advantage_g, ratios, kls)) < 1e-12
+    assert prefix_disagreement(tree, ratios) == 0.0
+    shared = next(i for i, row in enumerate(group) if sum(h[0] == row[0] for h in group) > 1)
+    ratios[shared] = ratios[shared] + 0.3
+    assert min(identity_residual(tree, advantage_g, ratios, kls)) > 1e-6
+    assert prefix_disagreement(tree, ratios) == pytest.approx(0.3)
