@@ -1,4 +1,4 @@
-"""Train, score and report: `python -m benchmark run SUITE`. Every command can be repeated; it does what is missing."""
+"""Train, score and report: `python -m benchmark run SUITE`. Repeating a command does what is missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(act=_run)
 
     generate = commands.add_parser("generate", parents=[suite], help="generate the texts that are missing")
-    generate.add_argument("--worker", default="0/1", metavar="I/N", help="take the I-th of N shares of the checkpoints")
+    generate.add_argument(
+        "--worker", default="0/1", metavar="I/N", help="take the I-th of N shares of the checkpoints"
+    )
     generate.set_defaults(act=_generate)
 
     score = commands.add_parser("score", parents=[suite], help="grade the stored texts again; needs no model")
@@ -45,11 +47,15 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", parents=[suite], help="write tables and curves from the rows")
     report.set_defaults(act=_report)
 
-    agree = commands.add_parser("agree", help="answer the same items with two engines and list the differences")
+    agree = commands.add_parser(
+        "agree", help="answer the same items with two engines and list the differences"
+    )
     agree.add_argument("checkpoint", type=Path, help="an HF folder")
     agree.add_argument("--tasks", nargs="+", default=["add2", "add3"])
     agree.add_argument("--engines", nargs=2, default=["transformers", "vllm"], metavar=("LEFT", "RIGHT"))
-    agree.add_argument("--at-least", type=float, default=0.99, help="share of equal verdicts to pass (default 0.99)")
+    agree.add_argument(
+        "--at-least", type=float, default=0.99, help="share of equal verdicts to pass (default 0.99)"
+    )
     agree.set_defaults(act=_agree)
     return parser
 
@@ -92,7 +98,9 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise UserError(f"--worker {arguments.worker!r}: want I/N, for example 0/2") from None
     share = distinct_checkpoints(read_runs(suite, out))[index::count]
     engine = _chosen_engine(arguments, suite) if arguments.worker == "0/1" else arguments.engine
-    generate(suite, missing_work(suite, share, out, engine), out, engine, lambda line: print(line, flush=True))
+    generate(
+        suite, missing_work(suite, share, out, engine), out, engine, lambda line: print(line, flush=True)
+    )
 
 
 def _score(arguments: argparse.Namespace) -> None:

@@ -43,7 +43,9 @@ def compare_engines(checkpoint: Path, tasks: Sequence[str], left: str, right: st
         f"({left} against {right})"
     )
     if differing:
-        text += "\n" + tabulate(differing[:SHOWN], headers=["item", "gold", left, right], disable_numparse=True)
+        text += "\n" + tabulate(
+            differing[:SHOWN], headers=["item", "gold", left, right], disable_numparse=True
+        )
     if len(differing) > SHOWN:
         text += f"\n... and {len(differing) - SHOWN} more"
     return text, share

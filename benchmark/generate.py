@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 SCORED: tuple[Split, ...] = ("validation", "test")
 
 
-def sample_request(suite: Suite, checkpoint: Checkpoint, task: str, split: Split, engine: str) -> dict[str, Any]:
+def sample_request(
+    suite: Suite, checkpoint: Checkpoint, task: str, split: Split, engine: str
+) -> dict[str, Any]:
     """Return everything that decides the texts of one checkpoint on one split; its hash names their file."""
     definition = find_task(task)
     return {
@@ -62,7 +64,7 @@ def generate(
     engine_name: str,
     report: Callable[[str], None],
 ) -> None:
-    """Generate and store the texts of a list of work with one engine; each finished split is on disk at once."""
+    """Generate the texts of a list of work with one engine; each finished split is on disk at once."""
     if not work:
         return
     from transformers import AutoTokenizer
@@ -81,7 +83,9 @@ def generate(
             seconds = time.perf_counter() - started
             effective |= {"seconds": round(seconds, 3)}
             write_samples(out, sample_request(suite, wanted, task, split, engine.name), effective, samples)
-            report(f"{number}/{len(work)}  {wanted.folder}  {task} {split}: {len(samples)} in {seconds:.1f} s")
+            report(
+                f"{number}/{len(work)}  {wanted.folder}  {task} {split}: {len(samples)} in {seconds:.1f} s"
+            )
     finally:
         engine.close()
 

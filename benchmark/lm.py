@@ -1,4 +1,4 @@
-"""A live engine as an lm-eval model: lm-eval builds the requests, the engine answers, nothing is lost between."""
+"""A live engine as an lm-eval model: lm-eval builds the requests, the engine answers, nothing is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class EngineLM(LM):  # type: ignore[misc]
         """Name that lm-eval puts into its request fingerprints."""
         return str(self.tokenizer.name_or_path)
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
         """Render messages exactly as training does."""
         del add_generation_prompt  # lm-eval asks for it whenever it asks for an answer, which is always here
         return chat_text(chat_history, self.tokenizer)
@@ -72,7 +74,9 @@ class EngineLM(LM):  # type: ignore[misc]
     def _check(self, asked: dict[str, Any]) -> None:
         temperature = asked.get("temperature", 0.0) if asked.get("do_sample") else 0.0
         if temperature != self.sampling.temperature or asked.get("until"):
-            raise ValueError(f"the task asks for {asked}, this model decodes with {self.sampling} and no text stops")
+            raise ValueError(
+                f"the task asks for {asked}, this model decodes with {self.sampling} and no text stops"
+            )
 
     def _keep(self, request: Instance, seed: int, index: int, completion: Completion) -> Answer:
         answer = Answer(self.tokenizer.decode(list(completion.tokens), skip_special_tokens=True))

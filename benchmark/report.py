@@ -20,7 +20,7 @@ MISSING = "\N{EN DASH}"
 SMOKE = "SMOKE RUN: it only shows that the machinery works. Its numbers mean nothing."
 
 
-def write_report(
+def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the report
     frame: pd.DataFrame,
     out: Path,
     *,

@@ -24,11 +24,13 @@ from tasks.settings import claim_folder
 
 def plan(suite: Suite, out: Path, jobs: int) -> str:
     """Say in a few lines what a run will do."""
+    decoding = "greedy"
+    if suite.temperature > 0:
+        decoding = f"{suite.samples} samples at temperature {suite.temperature:g}"
     return (
         f"suite {suite.name} ({suite.kind}): {suite.summary}\n"
-        f"  train  {len(suite.arms)} arms ({', '.join(suite.arms)}) x {len(suite.seeds)} seeds, {jobs} at a time\n"
-        f"  score  every checkpoint on {', '.join(suite.tasks)} ({' and '.join(SCORED)}), "
-        f"{'greedy' if suite.temperature == 0 else f'{suite.samples} samples at temperature {suite.temperature:g}'}\n"
+        f"  train  {' and '.join(suite.arms)} x {len(suite.seeds)} seeds, {jobs} at a time\n"
+        f"  score  every checkpoint on {', '.join(suite.tasks)} ({' and '.join(SCORED)}), {decoding}\n"
         f"  into   {out}"
     )
 
@@ -67,12 +69,16 @@ def usable_engine(name: str) -> tuple[str, str]:
     code = "from tasks.engines.select import vllm_problem; print('\\n' + (vllm_problem() or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise InfrastructureError(f"looking for vLLM ended with exit code {done.returncode}: {done.stderr[-300:]}")
+        raise InfrastructureError(
+            f"looking for vLLM ended with exit code {done.returncode}: {done.stderr[-300:]}"
+        )
     problem = done.stdout.splitlines()[-1].strip()
     if not problem:
         return "vllm", "it is installed and imports"
     if name == "vllm":
-        raise UserError(f"engine 'vllm': {problem}; use --engine transformers, or install it (README, Install)")
+        raise UserError(
+            f"engine 'vllm': {problem}; use --engine transformers, or install it (README, Install)"
+        )
     return "transformers", f"vLLM cannot be used: {problem}"
 
 
@@ -83,12 +89,14 @@ def only_one(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{out}: another run is at work there; wait for it or choose another --out") from None
+            raise UserError(
+                f"{out}: another run is at work there; wait for it or choose another --out"
+            ) from None
         yield
 
 
 def train(suite: Suite, out: Path, jobs: int) -> None:
-    """Start the trainer for every arm and seed whose run is not done; seeds first, so that arms stay abreast."""
+    """Start the trainer for every arm and seed whose run is not done, the arms of a seed together."""
     pairs = [(arm, seed) for seed in suite.seeds for arm in suite.arms]
     todo = [
         Job(
@@ -123,7 +131,17 @@ def generate(suite: Suite, suite_arguments: list[str], out: Path, engine: str, j
         for task in suite.tasks
         for split in SCORED
     ]
-    command = [sys.executable, "-m", "benchmark", "generate", *suite_arguments, "--out", str(out), "--engine", engine]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "generate",
+        *suite_arguments,
+        "--out",
+        str(out),
+        "--engine",
+        engine,
+    ]
     workers = [
         Job(
             name=f"engine {index + 1} of {jobs}",

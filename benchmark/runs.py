@@ -11,6 +11,8 @@ from benchmark.suite import Suite, run_folder
 from tasks.checkpoints import Checkpoint, inspect_checkpoint
 from tasks.errors import UserError
 
+AGAIN = "delete the run folder and run the suite to train it again"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
@@ -39,7 +41,7 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
     for run in runs[1:]:
         if run.checkpoints[0].weights_hash != first.checkpoints[0].weights_hash:
             raise UserError(
-                f"{run.folder}: starts from other weights than {first.folder}; arms compare only from one start"
+                f"{run.folder}: starts from other weights than {first.folder}; arms compare from one start"
             )
         if run.checkpoints.keys() != first.checkpoints.keys():
             raise UserError(
@@ -51,16 +53,28 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
 
 def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        manifest = _read_record(folder / "manifest.json", ("state", "git_sha", "git_dirty", "versions"))
+        config = _read_record(folder / "config.json", ("config", "config_hash"))
+        progress = _progress(folder / "metrics.jsonl")
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: missing, so {arm} seed {seed} was not trained; run the suite") from None
+        raise UserError(
+            f"{error.filename}: missing, so {arm} seed {seed} was not trained; run the suite"
+        ) from None
     if manifest["state"] != "done":
-        raise UserError(f"{folder}: state is {manifest['state']!r}, want 'done'; run the suite again to finish it")
-    folders = sorted((folder / "checkpoints").glob("step_*"))
-    checkpoints = {int(path.name.removeprefix("step_")): inspect_checkpoint(path) for path in folders}
+        raise UserError(
+            f"{folder}: state is {manifest['state']!r}, want 'done'; run the suite again to finish it"
+        )
+    checkpoints = {
+        _step(path): inspect_checkpoint(path) for path in sorted((folder / "checkpoints").glob("step_*"))
+    }
     if 0 not in checkpoints:
-        raise UserError(f"{folder}: checkpoint step_000000 is missing; it is the base that accuracy rises from")
+        raise UserError(
+            f"{folder}: checkpoint step_000000 is missing; it is the base that accuracy rises from"
+        )
+    if unlogged := sorted(checkpoints.keys() - progress.keys()):
+        raise UserError(
+            f"{folder / 'metrics.jsonl'}: no line for step {unlogged[0]}, which has a checkpoint; {AGAIN}"
+        )
     return TrainedRun(
         arm=arm,
         seed=seed,
@@ -69,16 +83,38 @@ def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
         config_hash=config["config_hash"],
         manifest=manifest,
         checkpoints=checkpoints,
-        progress=_progress(folder),
+        progress=progress,
     )
 
 
-def _progress(folder: Path) -> dict[int, tuple[int, float]]:
+def _read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Read a JSON object of the run folder; adapters write it too, so what it must hold is checked."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in keys if key not in record]
+    except (ValueError, TypeError):
+        raise UserError(f"{path}: not a JSON object; {AGAIN}") from None
+    if missing:
+        raise UserError(f"{path}: has no {missing[0]!r}; {AGAIN}")
+    return dict(record)
+
+
+def _step(folder: Path) -> int:
+    number = folder.name.removeprefix("step_")
+    if not number.isdecimal():
+        raise UserError(f"{folder}: not the name of a checkpoint; want step_000010 and the like")
+    return int(number)
+
+
+def _progress(path: Path) -> dict[int, tuple[int, float]]:
     progress, seconds = {0: (0, 0.0)}, 0.0
-    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        metrics = json.loads(line)
-        seconds += metrics["time/step_s"]
-        progress[metrics["step"]] = (metrics["tokens"], seconds)
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            metrics = json.loads(line)
+            seconds += metrics["time/step_s"]
+            progress[metrics["step"]] = (metrics["tokens"], seconds)
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{path}:{number}: no step, tokens and time/step_s there; {AGAIN}") from None
     return progress
 
 

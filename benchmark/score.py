@@ -76,7 +76,9 @@ def _measure(out: Path, request: dict[str, object], golds: dict[str, str], count
     """Grade one file of samples into the columns of a row."""
     path = samples_path(out, sample_key(request))
     if not path.exists():
-        raise UserError(f"{path}: no texts for {request['task']} {request['split']}; run the suite to generate them")
+        raise UserError(
+            f"{path}: no texts for {request['task']} {request['split']}; run the suite to generate them"
+        )
     header, samples = read_samples(path)
     _check_counts(path, samples, golds, count)
     grades = [grade(sample.text, golds[sample.item], sample.finish) for sample in samples]

@@ -1,8 +1,8 @@
 """The sample store: every generated text once, named by the content of what produced it.
 
-A file of samples is named by the hash of everything that decides its texts: weights, tokenizer, items, prompt
-version, sampling and engine. So a changed checkpoint can never be answered by an old text, and the untrained policy,
-which all runs share, is generated once. Grading comes later and needs no model.
+A file of samples is named by the hash of everything that decides its texts: weights, tokenizer, items,
+prompt, sampling and engine. So a changed checkpoint can never be answered by an old text, and the untrained
+policy, which all runs share, is generated once. Grading comes later and needs no model.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def samples_path(out: Path, key: str) -> Path:
     return out / "samples" / f"{key}.jsonl"
 
 
-def write_samples(out: Path, request: dict[str, Any], effective: dict[str, Any], samples: list[Sample]) -> None:
-    """Write a finished set of samples in one step; its first line says what was asked and what the engine did."""
+def write_samples(
+    out: Path, request: dict[str, Any], effective: dict[str, Any], samples: list[Sample]
+) -> None:
+    """Write a finished set of samples in one step; its first line says what was asked and what was done."""
     header = {"request": request, "effective": effective, "count": len(samples)}
     lines = [header, *({**asdict(sample), "finish": str(sample.finish)} for sample in samples)]
     write_text(samples_path(out, sample_key(request)), "".join(json.dumps(line) + "\n" for line in lines))
@@ -65,5 +67,7 @@ def read_samples(path: Path) -> tuple[dict[str, Any], list[Sample]]:
     except (ValueError, TypeError, KeyError):
         sound = False
     if not sound:
-        raise UserError(f"{path}: damaged samples; delete the file and run the same command to generate them again")
+        raise UserError(
+            f"{path}: damaged samples; delete the file and run the same command to generate them again"
+        )
     return header, samples

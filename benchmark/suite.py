@@ -31,7 +31,9 @@ class ArmCommand(Settings):
 def arm_commands() -> dict[str, ArmCommand]:
     """Return every known arm by name, from arms.toml."""
     raw = read_toml(HERE / "arms.toml")
-    return {name: build_settings(ArmCommand, table, source=f"arms.toml [{name}]") for name, table in raw.items()}
+    return {
+        name: build_settings(ArmCommand, table, source=f"arms.toml [{name}]") for name, table in raw.items()
+    }
 
 
 class Suite(Settings):
@@ -48,7 +50,7 @@ class Suite(Settings):
     """The arm that every other one is compared with."""
     seeds: list[int] = Field(min_length=1)
     """Training seeds, the same for every arm: the unit of inference."""
-    train: dict[str, Any] = {}
+    train: dict[str, Any] = Field(default_factory=dict)
     """Recipe keys that this suite overrides."""
     tasks: list[str] = Field(min_length=1)
     """Every checkpoint answers the validation and the test split of each."""
@@ -84,9 +86,13 @@ class Suite(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.baseline not in self.arms:
-            raise ValueError(f"baseline={self.baseline!r} is not trained; {closest(self.baseline, self.arms)}")
+            raise ValueError(
+                f"baseline={self.baseline!r} is not trained; {closest(self.baseline, self.arms)}"
+            )
         if self.samples > 1 and self.temperature == 0:
-            raise ValueError(f"samples={self.samples} greedy completions would all be one; set temperature above 0")
+            raise ValueError(
+                f"samples={self.samples} greedy completions would all be one; set temperature above 0"
+            )
         return self
 
 
@@ -109,7 +115,12 @@ def run_folder(out: Path, arm: str, seed: int) -> Path:
 
 def train_command(suite: Suite, out: Path, arm: str, seed: int) -> list[str]:
     """Return the command that trains one arm with one seed."""
-    values = {"python": sys.executable, "recipe": suite.recipe, "out": str(run_folder(out, arm, seed)), "seed": str(seed)}
+    values = {
+        "python": sys.executable,
+        "recipe": suite.recipe,
+        "out": str(run_folder(out, arm, seed)),
+        "seed": str(seed),
+    }
     command = [part.format(**values) for part in arm_commands()[arm].command]
     for key, value in suite.train.items():
         command += ["--set", f"{key}={json.dumps(value)}"]

@@ -9,8 +9,8 @@ from tabulate import tabulate
 
 from tasks.catalog import find_task, load_problems, task_version, tasks
 from tasks.errors import UserError, run_cli
-from tasks.prompts import question_text
 from tasks.freeze import ORDER, encode, freeze, generate
+from tasks.prompts import question_text
 from tasks.schema import SPLITS
 
 
@@ -23,7 +23,9 @@ def main() -> None:
     show.add_argument("task")
     show.add_argument("--split", choices=SPLITS, default="test")
     show.add_argument("--items", type=int, default=5, help="how many (default 5)")
-    commands.add_parser("verify", help="make every task again with reasoning-gym and compare with the frozen items")
+    commands.add_parser(
+        "verify", help="make every task again with reasoning-gym and compare with the frozen items"
+    )
     remake = commands.add_parser("freeze", help="write the items of a task from its definition in tasks.toml")
     remake.add_argument("task")
     arguments = parser.parse_args()
@@ -60,7 +62,7 @@ def _verify() -> None:
             if frozen != encode(made[split]):
                 raise UserError(
                     f"task {name!r}, {split}: reasoning-gym now makes other items; "
-                    "install the version in tasks/data/manifest.json, or freeze again and raise the task's version"
+                    "install the version in tasks/data/manifest.json, or freeze again and raise the version"
                 )
             print(f"{name:12s} {split:10s} {len(made[split]):6d} items as frozen")
 

@@ -61,7 +61,10 @@ class Task(Settings):
 @cache
 def tasks() -> dict[str, Task]:
     """Return every task by name."""
-    return {name: build_settings(Task, raw, source=f"tasks.toml [{name}]") for name, raw in read_toml(DEFINITIONS).items()}
+    return {
+        name: build_settings(Task, raw, source=f"tasks.toml [{name}]")
+        for name, raw in read_toml(DEFINITIONS).items()
+    }
 
 
 def find_task(name: str) -> Task:
@@ -93,7 +96,9 @@ def load_problems(name: str, split: Split) -> list[Problem]:
     path = items_path(name, split)
     digest = items_digest(name, split)
     if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise UserError(f"{path.name}: its content is not the frozen one ({digest[:12]}); restore it from git")
+        raise UserError(
+            f"{path.name}: its content is not the frozen one ({digest[:12]}); restore it from git"
+        )
     with path.open(encoding="utf-8") as file:
         return [Problem(**json.loads(line)) for line in file]
 

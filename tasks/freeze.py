@@ -32,7 +32,9 @@ def generate(name: str) -> dict[Split, list[Problem]]:
         for other in ORDER:
             start = ranges[other].start
             if other != split and ranges[split].start <= start < ranges[split].start + draws:
-                raise UserError(f"task {name!r}: the seeds of {split} reach into {other} (start {start}); move it away")
+                raise UserError(
+                    f"task {name!r}: the seeds of {split} reach into {other} (start {start}); move it away"
+                )
         entries = reasoning_gym.create_dataset(
             task.generator, seed=ranges[split].start, size=draws, **task.generator_config
         )
@@ -48,10 +50,14 @@ def _distinct(name: str, split: Split, entries: Any, size: int, seen: set[str]) 
         if question not in seen:
             seen.add(question)
             number = len(problems)
-            problems.append(Problem(id=f"{name}/{split}/{number:04d}", question=question, gold=str(entry["answer"])))
+            problems.append(
+                Problem(id=f"{name}/{split}/{number:04d}", question=question, gold=str(entry["answer"]))
+            )
         if len(problems) == size:
             return problems
-    raise UserError(f"task {name!r}: {split} has only {len(problems)} distinct new questions, want {size}; lower its size")
+    raise UserError(
+        f"task {name!r}: {split} has only {len(problems)} distinct new questions, want {size}; lower its size"
+    )
 
 
 def encode(problems: list[Problem]) -> bytes:

@@ -44,5 +44,7 @@ def encode_prompt(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, .
     ids = tuple(tokenizer.encode(text, add_special_tokens=False))
     unknown = tokenizer.unk_token_id
     if not ids or (unknown is not None and unknown in ids):
-        raise UserError(f"prompt {text!r}: this tokenizer cannot write it; use another task or another policy")
+        raise UserError(
+            f"prompt {text!r}: this tokenizer cannot write it; use another task or another policy"
+        )
     return ids

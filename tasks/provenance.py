@@ -25,7 +25,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state() -> tuple[str, bool]:
-    """Return (commit, dirty) of the checkout; ("unknown", True) outside one. Files under results/ do not count."""
+    """Return (commit, dirty) of the checkout; ("unknown", True) outside one. results/ does not count."""
     sha = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", ".", ":(exclude)results")
     return (sha or "unknown", sha is None or changes != "")
@@ -51,7 +51,7 @@ def engine_version(name: str) -> str:
 
 
 def quiet_and_offline() -> None:
-    """Keep libraries from the network and from drawing progress bars of their own; call it before importing them.
+    """Keep libraries from the network and from drawing progress bars; call it before importing them.
 
     A variable that the user has set stays as it is.
     """

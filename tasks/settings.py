@@ -18,7 +18,9 @@ from tasks.files import write_json
 class Settings(BaseModel):
     """Base of every configuration model: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
 
     def digest(self) -> str:
         """Return the sha256 of the sorted JSON: the `config_hash` of a run."""
@@ -36,6 +38,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; give the path of a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML ({error}); mend the file") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}); give the path of a .toml file") from None
 
 
 def named_file(name: str, folder: Path, what: str) -> Path:
@@ -70,28 +74,40 @@ def claim_folder(out: Path, name: str, settings: Settings) -> None:
     """Make OUT the folder of these settings: write OUT/name, or accept the one that is there if it is equal.
 
     Raises:
-        UserError: OUT belongs to other settings, or holds something else.
+        UserError: OUT belongs to other settings, holds something else, or is a file.
     """
     path = out / name
     ours = settings.model_dump(mode="json")
     if path.exists():
-        theirs = json.loads(path.read_text(encoding="utf-8"))["config"]
+        theirs = _claimed(path)
         changed = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
         if changed:
             what = ", ".join(f"{key}={theirs.get(key)!r} there, {ours.get(key)!r} here" for key in changed)
             raise UserError(f"{out}: belongs to another configuration ({what}); choose another --out")
         return
+    if out.is_file():
+        raise UserError(f"{out}: is a file; choose another --out")
     if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise UserError(f"{out}: is not empty and has no {name}; choose another --out")
     write_json(path, {"config": ours, "config_hash": settings.digest()})
 
 
+def _claimed(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, TypeError, KeyError):
+        config = None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: not the configuration of a run; choose another --out")
+    return config
+
+
 def apply_override(raw: dict[str, Any], text: str) -> None:
     """Set one `dotted.key=value` in the raw table."""
     key, separator, value = text.partition("=")
-    if not separator or not key.strip():
+    *parents, leaf = (part.strip() for part in key.split("."))
+    if not separator or not all([*parents, leaf]):
         raise UserError(f"--set {text!r}: want key=value, for example --set seed=3")
-    *parents, leaf = key.strip().split(".")
     table = raw
     for parent in parents:
         table = table.setdefault(parent, {})

@@ -35,7 +35,9 @@ def objective(arm: str, rewards: list[float], *, depends_on_prefix: bool) -> flo
     ratio = [0.8 + 0.4 * prefix_hash(p) if depends_on_prefix else 1.0 for p in prefixes]
     kl = [0.004 * prefix_hash("d" + p) if depends_on_prefix else 0.0 for p in prefixes]
     advantage = np.repeat(advantage_g, [len(word) for word in WORDS])
-    policy = policy_term(torch.tensor(ratio, dtype=torch.float64).log(), torch.zeros(len(ratio)), torch.tensor(advantage))
+    policy = policy_term(
+        torch.tensor(ratio, dtype=torch.float64).log(), torch.zeros(len(ratio)), torch.tensor(advantage)
+    )
     loss = weighted_loss(
         policy, torch.tensor(kl), torch.tensor(np.concatenate(weights)), ARMS[arm].mass(tree, weights)
     )
@@ -57,12 +59,14 @@ def objective(arm: str, rewards: list[float], *, depends_on_prefix: bool) -> flo
 )
 def test_worked_example(arm: str, rewards: list[float], depends_on_prefix: bool, expected: float) -> None:
     tolerance = 1e-9 if depends_on_prefix else 1e-6  # as many digits as were printed
-    assert objective(arm, rewards, depends_on_prefix=depends_on_prefix) == pytest.approx(expected, abs=tolerance)
+    assert objective(arm, rewards, depends_on_prefix=depends_on_prefix) == pytest.approx(
+        expected, abs=tolerance
+    )
 
 
 @pytest.mark.parametrize(("arm", "expected"), [("grpo", -0.4428), ("lambda_grpo", 0.8856)])
 def test_the_sign_of_the_best_trajectory_flips(arm: str, expected: float) -> None:
-    """JKLM has the best reward; what its tokens receive in all is negative under GRPO, positive under λ-GRPO."""
+    """JKLM has the best reward; all its tokens together are pushed down by GRPO and up by λ-GRPO."""
     tree = process_tree([[ord(letter) for letter in word] for word in WORDS])
     weights = ARMS[arm].weigh(tree)
     reward = np.array(FLAW)
@@ -104,7 +108,9 @@ def test_advantages_are_standardised_with_ddof_1(seed: int) -> None:
 
 
 def test_unknown_rewards_leave_the_group() -> None:
-    np.testing.assert_allclose(group_advantages([1.0, None, 0.0, 0.0])[[0, 2, 3]], group_advantages([1.0, 0.0, 0.0]))
+    np.testing.assert_allclose(
+        group_advantages([1.0, None, 0.0, 0.0])[[0, 2, 3]], group_advantages([1.0, 0.0, 0.0])
+    )
     assert group_advantages([1.0, None, 0.0])[1] == 0.0
     assert group_advantages([1.0, None]).tolist() == [0.0, 0.0]
     assert group_advantages([1.0, 1.0, 1.0]).tolist() == [0.0, 0.0, 0.0]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from benchmark import plots
+from benchmark.curves import learning_curves
 from benchmark.plots import draw_curves
 from benchmark.rows import to_frame
+from benchmark.stats import t_interval
 from tasks.errors import UserError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -57,6 +60,20 @@ def test_equal_rows_give_equal_bytes_in_any_order(frame, tmp_path):
     assert "<dc:date>" not in first[1].read_text()
 
 
+def test_lines_and_band_show_the_numbers(frame):
+    rows = learning_curves(frame).query("task == 'sums'")
+    axes = Figure().subplots()
+    assert plots._panel(axes, rows, {"grpo": plots._style(0)}, 0.9)
+    value_ks = rows[rows["arm"] == "grpo"].pivot(index="step", columns="seed", values="test").to_numpy()
+    drawn = [list(line.get_ydata()) for line in axes.lines]
+    assert all(value_s.tolist() in drawn for value_s in value_ks.T)
+    assert pytest.approx(value_ks.mean(axis=1).tolist()) in drawn
+    intervals = [t_interval(value_s, 0.9) for value_s in value_ks[1:]]  # no band at step 0: one policy
+    corners = {(x, round(y, 9)) for x, y in axes.collections[0].get_paths()[0].vertices.tolist()}
+    bounds = zip((10.0, 20.0, 40.0), intervals, strict=True)
+    assert corners == {(step, round(y, 9)) for step, i in bounds for y in (i.low, i.high)}
+
+
 def test_one_seed_has_no_band(make_rows, tmp_path):
     one = to_frame(make_rows(np.random.default_rng(0), seeds=[3], tasks=["sums"]))
     text = labels(draw_curves(one, tmp_path)[1])
@@ -85,6 +102,8 @@ def test_twelve_arms_look_different_and_need_no_colour():
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(frame, tmp_path):
-    before = dict(matplotlib.rcParams)
-    draw_curves(frame, tmp_path)
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # another test may have left something behind
+        before = dict(matplotlib.rcParams)
+        draw_curves(frame, tmp_path)
+        assert dict(matplotlib.rcParams) == before

@@ -167,6 +167,13 @@ def test_a_smoke_report_says_that_its_numbers_mean_nothing(make_rows, tmp_path):
     assert "numbers mean nothing" in shown
 
 
+def test_rows_of_another_kind_or_metric_leave_no_trace(small, tmp_path):
+    others = [{"kind": "smoke"}, {"metric": "pass_at_4"}]
+    noise = [row.model_copy(update=fields | {"device": "tpu"}) for row in small for fields in others]
+    write_report(to_frame(small + noise), tmp_path, **FACTS)
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == GOLDEN
+
+
 def test_timing_is_a_section_of_its_own(small, tmp_path):
     write_report(to_frame(small), tmp_path, timing={"training": "12 min", "a|b": "1 s"}, **FACTS)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")

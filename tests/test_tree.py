@@ -25,7 +25,7 @@ def sizes_by_definition(group: Group) -> Group:
 
 
 def sets_by_definition(group: Group) -> set[frozenset[int]]:
-    """Return every distinct process set: the members that share a prefix, for all prefixes, the empty one too."""
+    """Return every distinct process set: the members that share a prefix, for all prefixes."""
     prefixes = {tuple(g[:t]) for g in group for t in range(len(g) + 1)}
     sets = {frozenset(i for i, g in enumerate(group) if tuple(g[: len(p)]) == p) for p in prefixes}
     exact = {frozenset(i for i, h in enumerate(group) if h == g) for g in group}  # a strict prefix has a leaf
@@ -46,9 +46,7 @@ def test_sizes_and_nodes_match_the_definition(vocabulary: int, seed: int) -> Non
     group = random_group(random.Random(seed), vocabulary)
     tree = process_tree(group)
     assert sizes(group) == sizes_by_definition(group)
-    members = {
-        frozenset(tree.order_g[a:b].tolist()) for a, b in zip(tree.first_v, tree.last_v, strict=True)
-    }
+    members = {frozenset(tree.order_g[a:b].tolist()) for a, b in zip(tree.first_v, tree.last_v, strict=True)}
     assert members == sets_by_definition(group)
     assert len(members) == len(tree.first_v)  # each set is one node
 
@@ -129,6 +127,8 @@ def test_large_ids_sort_as_numbers() -> None:
 def test_unknown_values_leave_the_mean() -> None:
     tree = process_tree([[1, 2], [1, 3], [4]])
     means = node_means(tree, np.array([1.0, np.nan, np.nan]))
-    by_members = {tuple(sorted(tree.order_g[a:b])): m for a, b, m in zip(tree.first_v, tree.last_v, means, strict=True)}
+    by_members = {
+        tuple(sorted(tree.order_g[a:b])): m for a, b, m in zip(tree.first_v, tree.last_v, means, strict=True)
+    }
     assert by_members[(0, 1)] == 1.0
     assert np.isnan(by_members[(2,)])

@@ -72,7 +72,9 @@ def gradient(model: PreTrainedModel) -> torch.Tensor:
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_logprobs_equal_each_row_alone(tiny: ModuleType, tmp_path: Path, family: str, temperature: float) -> None:
+def test_logprobs_equal_each_row_alone(
+    tiny: ModuleType, tmp_path: Path, family: str, temperature: float
+) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, family)).eval()
     rows = random_batch("grpo", 0).rows
     ours = completion_logprobs(model, rows, temperature)

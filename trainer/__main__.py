@@ -18,7 +18,9 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="train one arm with one seed; the same command finishes a stopped run")
+    run = commands.add_parser(
+        "run", help="train one arm with one seed; the same command finishes a stopped run"
+    )
     run.add_argument("recipe", help="a name in trainer/recipes/ or the path of a .toml file")
     run.add_argument("--out", type=Path, required=True, help="run folder")
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe key")

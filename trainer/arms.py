@@ -1,7 +1,7 @@
 """The arms: what each token of a group weighs and what the sum is divided by. The loss knows nothing more.
 
-Every arm is a function from the process tree of a group to one weight per token; the normaliser is added up over
-all groups of an optimizer step, so it depends on no micro-batch split.
+Every arm is a function from the process tree of a group to one weight per token; the normaliser is added up
+over all groups of an optimizer step, so it depends on no micro-batch split.
 """
 
 from __future__ import annotations

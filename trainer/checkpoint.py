@@ -49,7 +49,7 @@ def save_state(out: Path, step: int, tokens: int, model: nn.Module, optimizer: t
 def saved_step(out: Path) -> tuple[int, int]:
     """Return (step, tokens) of the saved state; (0, 0) where a run has to start from the beginning.
 
-    The state is written after its checkpoint, so a state without its checkpoint means that somebody deleted it.
+    The state is written after its checkpoint, so only a deleted checkpoint leaves a state alone.
     """
     path = out / "state" / "counters.json"
     if not path.exists():

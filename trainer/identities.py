@@ -1,12 +1,12 @@
 """The two identities that make GRPO a process reward model; every run logs how far they are off.
 
-With one update per batch, all members of a node have the same P and D, so (arXiv 2509.21154, theorem 1 and eq. 9)
+With one update per batch, all members of a node have the same P and D, so (theorem 1 and eq. 9 of the paper)
 
     GRPO:    Σ_i Σ_t (P·a_i - D)           =  Σ over token-nodes v of |v| (P_v·A_v - D_v)
     λ-GRPO:  Σ_i Σ_t (P·a_i - D) / |λ|     =  Σ over token-nodes v of     (P_v·A_v - D_v)
 
-where A_v is the mean advantage of the members. A residual above rounding means a wrong tree, a wrong weight or
-log-probabilities that differ between members that share a prefix (padding, dropout, batch-dependent kernels).
+where A_v is the mean advantage of the members. A residual above rounding means a wrong tree or weight, or
+P and D that differ between members with a shared prefix (padding, dropout, batch-dependent kernels).
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from tasks.catalog import load_problems
 from tasks.checkpoints import inspect_checkpoint
 from tasks.engines import Engine, open_engine
-from tasks.errors import Interrupted
 from tasks.grading import grade
-from tasks.schema import Grade
+from tasks.schema import Grade, Problem
 from tasks.settings import claim_folder
 from trainer import runlog
 from trainer.arms import ARMS
@@ -53,60 +52,49 @@ def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print)
         UserError: the folder holds another run, or the policy or task cannot be used.
     """
     claim_folder(out, "config.json", config)
-    step, tokens = saved_step(out)
-    if step == config.steps:
-        report(f"{out}: done already, {step} steps")
+    done, tokens = saved_step(out)
+    if done == config.steps:
+        report(f"{out}: done already, {done} steps")
         return
     torch.set_num_threads(config.threads)
-    policy = open_policy(config, out, step)
-    device = str(policy.model.device)
-    keep = {"device": device, "engine": policy.engine.name}
-    runlog.write_manifest(out, config, state="running", **keep)
-    runlog.cut_metrics(out, step)
-    report(f"{config.arm}, seed {config.seed}: {policy.engine.name} rollouts on {device}, from step {step}")
-    try:
-        if step == 0:
+    policy = open_policy(config, out, done)
+    device, engine = str(policy.model.device), policy.engine.name
+    report(f"{config.arm}, seed {config.seed}: {engine} rollouts on {device}, from step {done}")
+    with runlog.recorded(out, config, device=device, engine=engine):
+        if done == 0:
             save_checkpoint(out, 0, policy.model, policy.tokenizer)
+        runlog.cut_metrics(out, done)
         problems = load_problems(config.task, "train")
-        for step in range(step + 1, config.steps + 1):
-            started = time.perf_counter()
-            groups = rollout(
-                policy.engine, policy.tokenizer, problems_of_step(problems, config, step), config, step
-            )
-            rolled = time.perf_counter()
-            grades = [grade_group(group, policy.tokenizer) for group in groups]
-            batch = build_batch(groups, grades, ARMS[config.arm])
-            result = update(policy.model, policy.reference, policy.optimizer, batch, config)
-            updated = time.perf_counter()
-            gap = sync_weights(
-                policy.model, policy.engine, dtype=config.dtype, seed=config.seed, step=step
-            )
-            ended = time.perf_counter()
-            tokens += sum(len(completion.tokens) for group in groups for completion in group.completions)
-            metrics = {
-                "step": step,
-                "tokens": tokens,
-                **step_metrics(groups, grades, batch, result),
-                "check/weight_sync_gap": gap,
-                "time/rollout_s": rolled - started,
-                "time/update_s": updated - rolled,
-                "time/sync_s": ended - updated,
-                "time/step_s": ended - started,
-            }
-            runlog.append_metrics(out, metrics)
-            report(runlog.console_line(metrics, config.steps))
+        for step in range(done + 1, config.steps + 1):
+            metrics = train_step(policy, problems_of_step(problems, config, step), config, step)
+            tokens += int(metrics["step_tokens"])
+            runlog.append_metrics(out, {"step": step, "tokens": tokens, **metrics})
+            report(runlog.console_line(step, config.steps, metrics))
             if step % config.checkpoint_every == 0:
                 save_checkpoint(out, step, policy.model, policy.tokenizer)
                 save_state(out, step, tokens, policy.model, policy.optimizer)
-    except (Interrupted, KeyboardInterrupt):
-        runlog.write_manifest(out, config, state="stopped", reason="interrupted", **keep)
-        raise
-    except Exception as error:
-        runlog.write_manifest(out, config, state="failed", reason=f"{type(error).__name__}: {error}", **keep)
-        raise
-    finally:
         policy.engine.close()
-    runlog.write_manifest(out, config, state="done", **keep)
+
+
+def train_step(policy: Policy, problems: list[Problem], config: TrainConfig, step: int) -> dict[str, float]:
+    """Take one optimizer step and return its metrics."""
+    started = time.perf_counter()
+    groups = rollout(policy.engine, policy.tokenizer, problems, config, step)
+    sampled = time.perf_counter()
+    grades = [grade_group(group, policy.tokenizer) for group in groups]
+    batch = build_batch(groups, grades, ARMS[config.arm])
+    result = update(policy.model, policy.reference, policy.optimizer, batch, config)
+    updated = time.perf_counter()
+    gap = sync_weights(policy.model, policy.engine, dtype=config.dtype, seed=config.seed, step=step)
+    ended = time.perf_counter()
+    return {
+        **step_metrics(groups, grades, batch, result),
+        "check/weight_sync_gap": gap,
+        "time/rollout_s": sampled - started,
+        "time/update_s": updated - sampled,
+        "time/sync_s": ended - updated,
+        "time/step_s": ended - started,
+    }
 
 
 def open_policy(config: TrainConfig, out: Path, step: int) -> Policy:
@@ -115,7 +103,8 @@ def open_policy(config: TrainConfig, out: Path, step: int) -> Policy:
     folder = step_folder(out, step) if step else base
     inspect_checkpoint(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).train()
+    # eval mode throughout: dropout in the update would make it another policy than the one that was sampled
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
     reference = None
     if config.kl_beta > 0:
         reference = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(device).eval()

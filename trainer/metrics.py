@@ -31,8 +31,11 @@ def step_metrics(
     return {
         "reward/mean": float(np.mean(known)) if known else 0.0,
         "reward/known": len(known) / len(statuses),
-        "reward/mixed_groups": float(np.mean([bool(r) and max(r) - min(r) > MIXED_TOLERANCE for r in rewards])),
+        "reward/mixed_groups": float(
+            np.mean([bool(r) and max(r) - min(r) > MIXED_TOLERANCE for r in rewards])
+        ),
         "reward/all_correct_groups": float(np.mean([bool(r) and min(r) == 1.0 for r in rewards])),
+        "step_tokens": sum(lengths),
         "completion/mean_length": float(np.mean(lengths)),
         "completion/max_length": float(max(lengths)),
         "completion/truncated": float(np.mean([c.finish is Finish.LENGTH for c in completions])),

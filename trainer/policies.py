@@ -44,7 +44,7 @@ def cache_folder() -> Path:
 def _smollm2() -> Path:
     """Convert the package's GGUF into an HF folder, once.
 
-    The package holds a 4-bit copy (Q4_1); what comes out is that copy in float32, not the original checkpoint.
+    The package holds a 4-bit copy (Q4_1); what comes out is that copy in float32, not the original.
     """
     folder = cache_folder() / "SmolLM2-135M-Instruct-from-Q4_1"
     if folder.exists():

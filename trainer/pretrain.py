@@ -1,7 +1,7 @@
-"""Make the embedded base policy: a small Llama with a character tokenizer, stopped early in supervised training.
+"""Make the embedded base policy: a small Llama with a character tokenizer and little supervised training.
 
-Stopped early on purpose: it answers between 30 and 60 % of its task, so reinforcement has something to learn from
-and somewhere to go. `python -m trainer pretrain --out DIR` rebuilds the folder in trainer/policies/embedded.
+It is stopped early on purpose: it answers between 30 and 60 % of its task, so reinforcement has something to
+learn from and somewhere to go. `python -m trainer pretrain --out DIR` makes trainer/policies/embedded again.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def pretrain(config: PretrainConfig, out: Path) -> float:
     names, shares = list(config.tasks), np.array(list(config.tasks.values()))
     loss = torch.tensor(float("nan"))
     for _ in range(config.steps):
-        picked = [examples[name] for name in rng.choice(names, size=config.batch_size, p=shares / shares.sum())]
+        picked = [
+            examples[name] for name in rng.choice(names, size=config.batch_size, p=shares / shares.sum())
+        ]
         ids, labels = _pad([rows[rng.integers(len(rows))] for rows in picked], tokenizer)
         loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
@@ -116,7 +118,9 @@ def _examples(task: str, tokenizer: PreTrainedTokenizerFast) -> list[tuple[list[
     return rows
 
 
-def _pad(rows: list[tuple[list[int], int]], tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(
+    rows: list[tuple[list[int], int]], tokenizer: PreTrainedTokenizerFast
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (B, T) ids and labels, right-padded; prompt and padding carry no loss."""
     width = max(len(ids) for ids, _ in rows)
     ids_bt = torch.full((len(rows), width), tokenizer.pad_token_id)

@@ -50,13 +50,17 @@ def rollout(
     config: TrainConfig,
     step: int,
 ) -> list[RolloutGroup]:
-    """Sample one group per problem; every completion's seed is derived from (seed, step, problem, member)."""
-    prompts = [encode_prompt(prompt_text(config.task, problem.question, tokenizer), tokenizer) for problem in problems]
+    """Sample one group per problem; every completion's seed derives from (seed, step, problem, member)."""
+    prompts = [
+        encode_prompt(prompt_text(config.task, problem.question, tokenizer), tokenizer)
+        for problem in problems
+    ]
     requests = [
         Request(
             prompt=prompt,
             seeds=tuple(
-                derive_seed(config.seed, "rollout", step, problem.id, member) for member in range(config.group_size)
+                derive_seed(config.seed, "rollout", step, problem.id, member)
+                for member in range(config.group_size)
             ),
         )
         for prompt, problem in zip(prompts, problems, strict=True)

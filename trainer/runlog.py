@@ -1,18 +1,21 @@
 """The run folder: config, manifest, metrics. Files are the contract with the benchmark.
 
-    RUN/config.json                     resolved configuration with its hash
-    RUN/manifest.json                   code, versions, device, and the state: running, done, stopped or failed
-    RUN/metrics.jsonl                   one line per optimizer step
-    RUN/checkpoints/step_000010/        HF folder
-    RUN/state/                          optimizer of the last checkpoint, for an exact resume
+RUN/config.json                     resolved configuration with its hash
+RUN/manifest.json                   code, versions, device; state: running, done, stopped, failed
+RUN/metrics.jsonl                   one line per optimizer step
+RUN/checkpoints/step_000010/        HF folder
+RUN/state/                          optimizer of the last checkpoint, for an exact resume
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from tasks.errors import Interrupted
 from tasks.files import write_json, write_text
 from tasks.provenance import git_state, package_versions, utc_now
 from trainer.config import TrainConfig
@@ -20,7 +23,25 @@ from trainer.config import TrainConfig
 State = Literal["running", "done", "stopped", "failed"]
 
 
-def write_manifest(out: Path, config: TrainConfig, *, state: State, device: str, engine: str, reason: str = "") -> None:
+@contextmanager
+def recorded(out: Path, config: TrainConfig, *, device: str, engine: str) -> Iterator[None]:
+    """Keep the manifest's state true: running inside the block, then done, stopped or failed with the reason."""
+    write_manifest(out, config, state="running", device=device, engine=engine)
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        write_manifest(out, config, state="stopped", device=device, engine=engine, reason="interrupted")
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        write_manifest(out, config, state="failed", device=device, engine=engine, reason=reason)
+        raise
+    write_manifest(out, config, state="done", device=device, engine=engine)
+
+
+def write_manifest(
+    out: Path, config: TrainConfig, *, state: State, device: str, engine: str, reason: str = ""
+) -> None:
     """Write the manifest; the state says whether the run can be used."""
     sha, dirty = git_state()
     manifest = {
@@ -53,19 +74,19 @@ def cut_metrics(out: Path, step: int) -> None:
     write_text(out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
 
-def append_metrics(out: Path, metrics: dict[str, float | int]) -> None:
+def append_metrics(out: Path, metrics: Mapping[str, float]) -> None:
     """Add one line."""
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(metrics) + "\n")
+        file.write(json.dumps(dict(metrics)) + "\n")
 
 
-def console_line(metrics: dict[str, float | int], steps: int) -> str:
+def console_line(step: int, steps: int, metrics: dict[str, float]) -> str:
     """Return the one line that a person reads per step.
 
     `tree` is the mean |λ| per token: 1.00 means that nothing is shared and λ-GRPO equals GRPO.
     """
     return (
-        f"step {metrics['step']:04d}/{steps:04d}  reward {metrics['reward/mean']:.3f}"
+        f"step {step:04d}/{steps:04d}  reward {metrics['reward/mean']:.3f}"
         f"  mixed {metrics['reward/mixed_groups']:4.0%}  tree {metrics['tree/set_size']:5.2f}"
         f"  len {metrics['completion/mean_length']:5.1f}  trunc {metrics['completion/truncated']:3.0%}"
         f"  grad {metrics['gradient_norm']:7.3f}  {metrics['time/step_s']:5.2f} s"

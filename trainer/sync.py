@@ -10,7 +10,7 @@ from tasks.engines.proof import probe_sequences, prove_weights
 from tasks.seeds import derive_seed
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
-"""Largest |difference| in nats; bfloat16 has 8 bits of mantissa and was seen 0.09 nats off on sound weights."""
+"""Largest |difference| in nats; bfloat16 was seen 0.09 nats off on sound weights."""
 
 
 def sync_weights(model: nn.Module, engine: Engine, *, dtype: str, seed: int, step: int) -> float:
@@ -30,7 +30,7 @@ def sync_weights(model: nn.Module, engine: Engine, *, dtype: str, seed: int, ste
 
 
 def trusted_logprobs(model: nn.Module, sequences: list[list[int]]) -> list[list[float]]:
-    """Return log p(token t | tokens before t) for t >= 1 of equally long sequences, by a plain forward pass."""
+    """Return log p(token t | tokens before t), t >= 1, of equally long sequences by a plain forward pass."""
     ids = torch.tensor(sequences, device=next(model.parameters()).device)
     with torch.no_grad():
         logp = model(input_ids=ids, use_cache=False).logits[:, :-1].float().log_softmax(dim=-1)

@@ -1,0 +1,208 @@
+"""Whole training runs on the tiny policy: the run folder, exact resume, pairing of arms."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from tasks.catalog import load_problems
+from tasks.checkpoints import inspect_checkpoint
+from tasks.engines import WeightMismatch
+from tasks.errors import Interrupted, UserError
+from trainer import loop
+from trainer.config import TrainConfig
+from trainer.loop import train
+from trainer.rollouts import problems_of_step
+from trainer.runlog import read_metrics
+
+
+def config(policy: Path, **changes: Any) -> TrainConfig:
+    values = {
+        "policy": str(policy),
+        "task": "add2",
+        "arm": "lambda_grpo",
+        "steps": 4,
+        "problems_per_step": 2,
+        "group_size": 4,
+        "max_new_tokens": 6,
+        "learning_rate": 1e-3,
+        "micro_batch": 3,
+        "checkpoint_every": 2,
+        "engine": "transformers",
+    }
+    return TrainConfig.model_validate(values | changes)
+
+
+def quiet(line: str) -> None:
+    del line
+
+
+def digests(out: Path) -> dict[str, str]:
+    return {
+        path.name: inspect_checkpoint(path).weights_hash for path in sorted((out / "checkpoints").iterdir())
+    }
+
+
+def without_times(out: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in read_metrics(out)]
+
+
+@pytest.fixture
+def odd_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained policy is never right, and without reward nothing moves: let odd texts win instead."""
+    from tasks.engines import Finish
+    from tasks.schema import Grade, Status
+
+    def grade(text: str, gold: str, finish: Finish) -> Grade:
+        del gold, finish
+        return Grade(status=Status.CORRECT if sum(map(ord, text)) % 2 else Status.WRONG, answer=text)
+
+    monkeypatch.setattr(loop, "grade", grade)
+
+
+@pytest.mark.usefixtures("odd_is_right")
+def test_run_folder_is_the_contract(tiny_policy: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(config(tiny_policy), tmp_path / "run", report=lines.append)
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert manifest["state"] == "done"
+    assert manifest["seed"] == 0
+    assert manifest["engine"] == "transformers"
+    assert {"git_sha", "versions", "config_hash", "device"} <= manifest.keys()
+    found = digests(tmp_path / "run")
+    assert list(found) == ["step_000000", "step_000002", "step_000004"]
+    assert len(set(found.values())) == 3  # it learned something each time
+    assert found["step_000000"] == inspect_checkpoint(tiny_policy).weights_hash
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run/checkpoints/step_000004")  # an ordinary HF folder
+    metrics = read_metrics(tmp_path / "run")
+    assert [line["step"] for line in metrics] == [1, 2, 3, 4]
+    assert all(
+        line["check/grpo_identity"] < 1e-10 and line["check/lambda_identity"] < 1e-10 for line in metrics
+    )
+    assert all(line["check/rollout_logprob_gap"] < 1e-3 for line in metrics)
+    assert all(line["check/prefix_disagreement"] < 1e-5 for line in metrics)
+    assert metrics[-1]["tokens"] == round(sum(line["completion/mean_length"] * 8 for line in metrics))
+    assert sum(line.startswith("step ") for line in lines) == 4
+
+
+@pytest.mark.usefixtures("odd_is_right")
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_a_stopped_run_ends_like_one_that_was_not(
+    tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    train(config(tiny_policy), tmp_path / "straight", report=quiet)
+
+    def stop(line: str) -> None:
+        if line.startswith(f"step {stop_at + 1:04d}"):
+            raise Interrupted("SIGTERM")
+
+    with pytest.raises(Interrupted):
+        train(config(tiny_policy), tmp_path / "stopped", report=stop)
+    assert json.loads((tmp_path / "stopped/manifest.json").read_text())["state"] == "stopped"
+    train(config(tiny_policy), tmp_path / "stopped", report=quiet)
+    assert digests(tmp_path / "stopped") == digests(tmp_path / "straight")
+    assert without_times(tmp_path / "stopped") == without_times(tmp_path / "straight")
+    assert json.loads((tmp_path / "stopped/manifest.json").read_text())["state"] == "done"
+
+
+@pytest.mark.usefixtures("odd_is_right")
+def test_the_seed_decides_and_nothing_else(tiny_policy: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(config(tiny_policy, seed=seed, steps=2), tmp_path / name, report=quiet)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert digests(tmp_path / "a")["step_000002"] != digests(tmp_path / "c")["step_000002"]
+
+
+@pytest.mark.usefixtures("odd_is_right")
+def test_arms_share_problems_and_first_rollouts_but_not_weights(tiny_policy: Path, tmp_path: Path) -> None:
+    for arm in ("grpo", "lambda_grpo"):
+        train(config(tiny_policy, arm=arm, steps=2), tmp_path / arm, report=quiet)
+    first = [without_times(tmp_path / arm)[0] for arm in ("grpo", "lambda_grpo")]
+    assert first[0]["reward/mean"] == first[1]["reward/mean"]
+    assert first[0]["tree/set_size"] == first[1]["tree/set_size"] > 1
+    assert first[0]["loss"] != first[1]["loss"]
+    assert digests(tmp_path / "grpo")["step_000002"] != digests(tmp_path / "lambda_grpo")["step_000002"]
+
+
+@pytest.mark.usefixtures("odd_is_right")
+def test_learning_rate_zero_leaves_the_policy_alone(tiny_policy: Path, tmp_path: Path) -> None:
+    train(config(tiny_policy, learning_rate=0.0, steps=2), tmp_path / "run", report=quiet)
+    assert len(set(digests(tmp_path / "run").values())) == 1
+
+
+def test_a_done_run_is_left_alone(tiny_policy: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(config(tiny_policy, steps=2), tmp_path / "run", report=quiet)
+    before = (tmp_path / "run/manifest.json").read_bytes()
+    train(config(tiny_policy, steps=2), tmp_path / "run", report=lines.append)
+    assert (tmp_path / "run/manifest.json").read_bytes() == before
+    assert "done already" in lines[0]
+
+
+def test_another_configuration_is_refused_and_nothing_changes(tiny_policy: Path, tmp_path: Path) -> None:
+    train(config(tiny_policy, steps=2), tmp_path / "run", report=quiet)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"learning_rate=0\.001 there, 0\.5 here"):
+        train(config(tiny_policy, steps=2, learning_rate=0.5), tmp_path / "run", report=quiet)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_corrupt_checkpoint_stops_the_resume(tiny_policy: Path, tmp_path: Path) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("step 0003"):
+            raise Interrupted("SIGTERM")
+
+    with pytest.raises(Interrupted):
+        train(config(tiny_policy), tmp_path / "run", report=stop)
+    weights = tmp_path / "run/checkpoints/step_000002/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="step_000002"):
+        train(config(tiny_policy), tmp_path / "run", report=quiet)
+
+
+def test_a_failure_is_written_down(
+    tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> float:
+        raise WeightMismatch("the engine holds other weights")
+
+    monkeypatch.setattr(loop, "sync_weights", fail)
+    with pytest.raises(WeightMismatch):
+        train(config(tiny_policy), tmp_path / "run", report=quiet)
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert manifest["state"] == "failed"
+    assert "other weights" in manifest["reason"]
+
+
+def test_an_epoch_is_a_permutation_and_paired_over_arms(tiny_policy: Path) -> None:
+    problems = load_problems("add2", "train")[:6]
+    plan = config(tiny_policy)
+    asked = [p.id for step in (1, 2, 3) for p in problems_of_step(problems, plan, step)]
+    assert sorted(asked) == sorted(p.id for p in problems)
+    other = plan.model_copy(update={"arm": "grpo", "learning_rate": 0.1})
+    assert [p.id for step in (1, 2, 3) for p in problems_of_step(problems, other, step)] == asked
+    assert [p.id for step in (4, 5, 6) for p in problems_of_step(problems, plan, step)] != asked
+
+
+def test_embedded_policy_is_the_recorded_one() -> None:
+    from trainer.policies import policy_folder
+
+    folder = policy_folder("embedded")
+    readme = (folder.parent / "README.md").read_text(encoding="utf-8")
+    found = inspect_checkpoint(folder)
+    assert found.weights_hash in readme
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 4_000_000
+
+
+def test_unknown_policy_names_the_closest(tiny_policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="embedded"):
+        train(config(Path("embeded")), tmp_path / "run", report=quiet)
+    shutil.copytree(tiny_policy, tmp_path / "policy")
+    (tmp_path / "policy/model.safetensors").unlink()
+    with pytest.raises(UserError, match="policy"):
+        train(config(tmp_path / "policy"), tmp_path / "run2", report=quiet)
