@@ -9,8 +9,9 @@ from typing import get_args
 
 from benchmark.suite import Suite, load_suite
 from tasks.engines import EngineName
-from tasks.errors import InfrastructureError, UserError, run_cli, stop_on_sigterm
+from tasks.errors import CommandLine, InfrastructureError, UserError, run_cli, stop_on_sigterm
 from tasks.provenance import quiet_and_offline
+from tasks.settings import claim_folder
 
 
 def main() -> None:
@@ -22,16 +23,16 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmark", description=__doc__)
+    parser = CommandLine(prog="python -m benchmark", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    suite = argparse.ArgumentParser(add_help=False)
+    suite = CommandLine(add_help=False)
     suite.add_argument("suite", help="a name in benchmark/suites/ or the path of a .toml file")
     suite.add_argument("--out", type=Path, help="folder of all results (default: results/local/SUITE)")
     suite.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a suite key")
     suite.add_argument("--engine", choices=get_args(EngineName), help="what decodes; overrides the suite")
 
     run = commands.add_parser("run", parents=[suite], help="train, generate, score and report")
-    run.add_argument("--jobs", type=int, help="processes side by side (default: one per core)")
+    run.add_argument("--jobs", type=_at_least_1, help="processes side by side (default: one per core)")
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     run.set_defaults(act=_run)
 
@@ -60,6 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _at_least_1(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few, want 1 or more")
+    return number
+
+
+def _share(worker: str) -> tuple[int, int]:
+    index, _, count = worker.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UserError(f"--worker {worker!r}: want I/N with I below N, for example 0/2")
+    return int(index), int(count)
+
+
 def _suite(arguments: argparse.Namespace) -> tuple[Suite, Path]:
     suite = load_suite(arguments.suite, arguments.set)
     return suite, arguments.out or Path("results/local") / suite.name
@@ -74,13 +89,14 @@ def _chosen_engine(arguments: argparse.Namespace, suite: Suite) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    suite, out = _suite(arguments)
     from benchmark.run import default_jobs, plan, run_suite
 
-    suite, out = _suite(arguments)
     jobs = arguments.jobs or default_jobs()
     print(plan(suite, out, jobs), flush=True)
     if arguments.dry_run:
         return
+    claim_folder(out, "suite.json", suite)
     engine = _chosen_engine(arguments, suite)
     words = [arguments.suite, *(word for text in arguments.set for word in ("--set", text))]
     timing = run_suite(suite, words, out, engine, jobs)
@@ -88,25 +104,23 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
+    suite, out = _suite(arguments)
+    index, count = _share(arguments.worker)
     from benchmark.generate import generate, missing_work
     from benchmark.runs import distinct_checkpoints, read_runs
 
-    suite, out = _suite(arguments)
-    try:
-        index, count = (int(part) for part in arguments.worker.split("/"))
-    except ValueError:
-        raise UserError(f"--worker {arguments.worker!r}: want I/N, for example 0/2") from None
     share = distinct_checkpoints(read_runs(suite, out))[index::count]
-    engine = _chosen_engine(arguments, suite) if arguments.worker == "0/1" else arguments.engine
+    told = arguments.engine in ("transformers", "vllm")  # a worker is told what its launcher has found
+    engine = arguments.engine if told else _chosen_engine(arguments, suite)
     generate(
         suite, missing_work(suite, share, out, engine), out, engine, lambda line: print(line, flush=True)
     )
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    suite, out = _suite(arguments)
     from benchmark.score import score
 
-    suite, out = _suite(arguments)
     rows = score(suite, out, _chosen_engine(arguments, suite))
     print(f"{len(rows)} rows in {out / 'rows.jsonl'}")
 

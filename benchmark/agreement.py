@@ -13,6 +13,7 @@ from benchmark.suite import Suite
 from tasks.catalog import load_problems
 from tasks.checkpoints import inspect_checkpoint
 from tasks.grading import grade
+from tasks.settings import build_settings
 
 SHOWN = 20
 """Differences listed in full."""
@@ -25,8 +26,9 @@ def compare_engines(checkpoint: Path, tasks: Sequence[str], left: str, right: st
         A report that lists every difference, and the share of items with the same verdict.
     """
     inspect_checkpoint(checkpoint)
-    suite = Suite(
-        name="agreement", summary="", recipe="", arms=["grpo"], baseline="grpo", seeds=[0], tasks=list(tasks)
+    arm = {"arms": ["grpo"], "baseline": "grpo", "seeds": [0], "recipe": ""}  # nothing is trained
+    suite = build_settings(
+        Suite, {"name": "agreement", "summary": "", "tasks": list(tasks), **arm}, source="--tasks"
     )
     answers = [_answers(suite, checkpoint, engine) for engine in (left, right)]
     golds = {problem.id: problem.gold for task in tasks for problem in load_problems(task, "test")}

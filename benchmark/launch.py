@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -36,6 +37,13 @@ class Job:
     """Where its output goes."""
 
 
+class _Running(NamedTuple):
+    job: Job
+    process: subprocess.Popen[bytes]
+    log_start: int
+    """Where this attempt's output begins; the log keeps that of earlier ones."""
+
+
 def run_jobs(jobs: Sequence[Job], workers: int, title: str, done: Callable[[], int], total: int) -> None:
     """Run every job, at most `workers` at a time; the first failure stops the others.
 
@@ -51,7 +59,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, title: str, done: Callable[[], i
         InfrastructureError: a job failed otherwise; the message names its log.
     """
     waiting = list(jobs)
-    running: list[tuple[Job, subprocess.Popen[bytes]]] = []
+    running: list[_Running] = []
     with _bar() as bar:
         task = bar.add_task(title, total=total)
         try:
@@ -59,14 +67,14 @@ def run_jobs(jobs: Sequence[Job], workers: int, title: str, done: Callable[[], i
                 while waiting and len(running) < workers:
                     running.append(_start(waiting.pop(0)))
                 time.sleep(POLL_S)
-                for job, process in list(running):
-                    if process.poll() is not None:
-                        running.remove((job, process))
-                        _check(job, process.returncode)
-                        say(f"  {title}: {job.name} done")
+                for one in list(running):
+                    if one.process.poll() is not None:
+                        running.remove(one)
+                        _check(one)
+                        say(f"  {title}: {one.job.name} done")
                 bar.update(task, completed=done())
         finally:
-            _stop([process for _, process in running])
+            _stop([one.process for one in running])
 
 
 def say(line: str) -> None:
@@ -86,21 +94,32 @@ def _bar() -> Progress:
     return Progress(*columns, console=Console(), disable=not sys.stdout.isatty())
 
 
-def _start(job: Job) -> tuple[Job, subprocess.Popen[bytes]]:
+def _start(job: Job) -> _Running:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
-        # a session of its own: Ctrl-C reaches this process alone, which then stops its children in order
-        return job, subprocess.Popen(job.command, stdout=log, stderr=log, start_new_session=True)
+        log_start = log.tell()  # before the child writes: it shares this file's position
+        try:
+            # a session of its own: Ctrl-C reaches this process alone, which then stops its children in order
+            process = subprocess.Popen(job.command, stdout=log, stderr=log, start_new_session=True)
+        except OSError as error:
+            raise UserError(
+                f"{job.name}: command {job.command[0]!r} is not there or cannot be run ({error.strerror}); "
+                "install it, or mend its entry in arms.toml"
+            ) from None
+        return _Running(job, process, log_start)
 
 
-def _check(job: Job, code: int) -> None:
+def _check(one: _Running) -> None:
+    code = one.process.returncode
     if code == 0:
         return
-    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    with one.job.log.open("rb") as log:
+        log.seek(one.log_start)
+        lines = log.read().decode(errors="replace").strip().splitlines()
     last = lines[-1] if lines else "no output"
     if code == USAGE:
         raise UserError(last.removeprefix("error: "))
-    raise InfrastructureError(f"{job.name} ended with exit code {code} ({last}); see {job.log}")
+    raise InfrastructureError(f"{one.job.name} ended with exit code {code} ({last}); see {one.job.log}")
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

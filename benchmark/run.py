@@ -19,7 +19,6 @@ from benchmark.score import score
 from benchmark.store import sample_key, samples_path
 from benchmark.suite import Suite, run_folder, train_command
 from tasks.errors import InfrastructureError, UserError
-from tasks.settings import claim_folder
 
 
 def plan(suite: Suite, out: Path, jobs: int) -> str:
@@ -41,11 +40,11 @@ def run_suite(suite: Suite, suite_arguments: list[str], out: Path, engine: str, 
     Args:
         suite: the resolved suite.
         suite_arguments: the words that name it on a command line, for the workers.
-        out: where everything goes; the same command finishes a run that was stopped.
+        out: where everything goes, claimed for this suite (`tasks.settings.claim_folder`); the same command
+            finishes a run that was stopped.
         engine: "transformers" or "vllm", as `usable_engine` found it.
         jobs: processes at a time.
     """
-    claim_folder(out, "suite.json", suite)
     with only_one(out):
         started = time.perf_counter()
         train(suite, out, jobs)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from tabulate import tabulate
 
 from tasks.catalog import find_task, load_problems, task_version, tasks
-from tasks.errors import UserError, run_cli
+from tasks.errors import CommandLine, UserError, run_cli
 from tasks.freeze import ORDER, encode, freeze, generate
 from tasks.prompts import question_text
-from tasks.schema import SPLITS
+from tasks.schema import SPLITS, Split
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tasks", description=__doc__)
+    parser = CommandLine(prog="python -m tasks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every task with its splits")
     show = commands.add_parser("show", help="print items of a task as they are asked")
@@ -48,7 +47,7 @@ def _list() -> None:
     print(tabulate(table, headers=["task", "version", *SPLITS, "what it asks"]))
 
 
-def _show(name: str, split: str, items: int) -> None:
+def _show(name: str, split: Split, items: int) -> None:
     for problem in load_problems(name, split)[:items]:
         text = question_text(name, problem.question)
         print(f"{problem.id}  {text!r}  ->  {problem.gold}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from types import FrameType
+from typing import NoReturn
 
 USAGE = 2
 """Exit code for a mistake in what the user asked for."""
@@ -28,6 +30,14 @@ class InfrastructureError(RuntimeError):
 
 class Interrupted(Exception):
     """A person or a scheduler asked the program to stop; everything finished so far is on disk."""
+
+
+class CommandLine(argparse.ArgumentParser):
+    """An argument parser whose complaints are `UserError`s: one line, as for every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

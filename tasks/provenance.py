@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+@cache  # reading the metadata of eight packages takes 20 ms, and every sample key asks
 def engine_version(name: str) -> str:
     """Return the version of the package behind an engine."""
     found = package_versions()

@@ -129,12 +129,14 @@ def build_settings(model: type[S], raw: dict[str, Any], *, source: str) -> S:
 
 def _explain(model: type[Settings], problem: Any, source: str) -> str:
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(location) or "(whole file)"
+    key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"{source}: unknown key {key!r}; {closest(location[-1], _keys(model, location[:-1]))}"
     if problem["type"] == "missing":
         return f"{source}: key {key!r} is missing; add it"
     message = problem["msg"].removeprefix("Value error, ")
+    if not location:  # a rule over several keys, which its message names
+        return f"{source}: {message}"
     value = problem["input"]
     shown = "" if isinstance(value, dict) else f"={value!r}"
     return f"{source}: {key}{shown}: {message[:1].lower()}{message[1:]}"

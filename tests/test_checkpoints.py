@@ -62,6 +62,12 @@ def with_header(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
     file.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
 
 
+def reverse(header: dict[str, Any]) -> None:
+    entries = list(header.items())[::-1]
+    header.clear()
+    header.update(entries)
+
+
 def test_hashes_follow_their_definition(folder: Path) -> None:
     found = inspect_checkpoint(folder)
     assert found.weights_hash == by_definition(load_file(folder / WEIGHTS))
@@ -74,6 +80,8 @@ def test_sharding_and_metadata_do_not_change_the_hash(folder: Path, sharded: Pat
     found = inspect_checkpoint(folder)
     assert inspect_checkpoint(sharded).weights_hash == found.weights_hash
     save_file(load_file(folder / WEIGHTS), folder / WEIGHTS, metadata={"format": "pt", "note": "again"})
+    assert inspect_checkpoint(folder).weights_hash == found.weights_hash
+    with_header(folder / WEIGHTS, reverse)
     assert inspect_checkpoint(folder).weights_hash == found.weights_hash
 
 
@@ -125,8 +133,12 @@ def garble(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(bytes(raw))
 
 
-def shift_offsets(folder: Path) -> None:
-    with_header(folder / WEIGHTS, lambda header: header["model.norm.weight"].update(data_offsets=[4, 8]))
+def overlap(folder: Path) -> None:
+    """Let two tensors of one size share their bytes, as a header written by hand would."""
+    key, value = (f"model.layers.0.self_attn.{name}_proj.weight" for name in "kv")
+    with_header(
+        folder / WEIGHTS, lambda header: header[key].update(data_offsets=header[value]["data_offsets"])
+    )
 
 
 def wrong_shape(folder: Path) -> None:
@@ -149,7 +161,7 @@ def pickled(folder: Path) -> None:
         (empty, "0 bytes for a header of 0: cut off or corrupt"),
         (lengthen, r"its header wants \d+: cut off or overwritten"),
         (garble, "its header is corrupt"),
-        (shift_offsets, "do not fit its header"),
+        (overlap, "do not fit its header"),
         (wrong_shape, "the bytes of 'model.norm.weight' do not fit its header"),
         (no_offsets, "its header is corrupt"),
         (pickled, "only pytorch_model.bin; want model.safetensors .* save with safetensors"),

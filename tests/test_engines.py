@@ -189,6 +189,12 @@ def test_choose_is_the_inverse_cdf() -> None:
     assert token_b.tolist() == [0, 0, 2, 2, 3, 3]
     assert logp_b.exp().tolist() == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.25, 0.25], rel=1e-6)
     assert choose(logits_bv, None, 0.0)[0].tolist() == [2] * 6
+    never = torch.tensor([[-torch.inf, 0.0, 0.0]])
+    assert choose(never, torch.zeros(1, dtype=torch.float64), 1.0)[0].tolist() == [1]  # u = 0, p = 0
+    broken = torch.full((1, 4), torch.nan)
+    token_b, logp_b = choose(broken, torch.tensor([0.5], dtype=torch.float64), 1.0)
+    assert 0 <= token_b.item() < 4
+    assert logp_b.isnan().all()  # a policy that fell apart is seen in its log-probs
 
 
 def test_draws_are_uniform_and_belong_to_their_seed() -> None:
@@ -205,17 +211,24 @@ def test_end_tokens_of_every_file_stop(tiny: ModuleType, tmp_path: Path) -> None
     (folder / "generation_config.json").write_text(json.dumps(generation | {"eos_token_id": [7, 9]}))
     assert end_token_ids(folder) == {EOS, 7, 9}
     (group,) = start(folder).generate([Request(prompt=(5, 6), seeds=tuple(range(64)))], SAMPLED)
-    last = {one.tokens[-1] for one in group if one.finish is Finish.STOP}
-    assert last == {EOS, 7, 9}
+    assert {one.tokens[-1] for one in group if one.finish is Finish.STOP} == {EOS, 7, 9}
     assert not {EOS, 7, 9} & {token for one in group for token in one.tokens[:-1]}
+    engine = start(tiny.build_tiny(tmp_path / "other"))
+    engine.swap(folder)  # the ends come with the checkpoint
+    assert engine.effective_sampling(SAMPLED)["stop_token_ids"] == "2,7,9"
 
 
 def test_no_end_token_is_an_error(tiny: ModuleType, tmp_path: Path) -> None:
     folder = tiny.build_tiny(tmp_path / "policy")
-    for name in ("generation_config.json", "config.json", "tokenizer_config.json"):
+    for name, left in (
+        ("generation_config.json", {EOS}),
+        ("config.json", {EOS}),
+        ("tokenizer_config.json", {}),
+    ):
         content = json.loads((folder / name).read_text())
-        content = {key: value for key, value in content.items() if not key.startswith("eos_token")}
+        del content["eos_token" if name.startswith("tok") else "eos_token_id"]
         (folder / name).write_text(json.dumps(content))
+        assert not left or end_token_ids(folder) == left
     with pytest.raises(UserError, match="no end-of-sequence token; set eos_token_id"):
         end_token_ids(folder)
 
@@ -257,8 +270,7 @@ def test_a_live_module_is_decoded_without_a_copy(tiny: ModuleType, tmp_path: Pat
     assert engine.generate(requests, SAMPLED) == start(other).generate(requests, SAMPLED)
     with pytest.raises(ValueError, match="would overwrite the policy"):
         engine.swap(ours)
-    loss = model(input_ids=torch.tensor([[3, 4]])).logits.sum()
-    loss.backward()  # decoding left no inference tensors behind
+    model(input_ids=torch.tensor([[3, 4]])).logits.sum().backward()  # it can still be trained
     assert model.lm_head.weight.grad is not None
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tasks.errors import UserError, run_cli, stop_on_sigterm
+from tasks.errors import CommandLine, UserError, run_cli, stop_on_sigterm
 from tasks.provenance import quiet_and_offline
 from tasks.settings import load_settings, named_file
 
@@ -16,7 +16,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
+    parser = CommandLine(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
         "run", help="train one arm with one seed; the same command finishes a stopped run"
@@ -38,6 +38,9 @@ def _run(arguments: argparse.Namespace) -> None:
     recipe = named_file(arguments.recipe, RECIPES, "recipe")
     config = load_settings(TrainConfig, recipe, arguments.set)
     _prepare(config.threads)
+    from trainer.policies import policy_folder
+
+    policy_folder(config.policy)  # before the folder is claimed, and before torch is loaded
     from trainer.loop import train
 
     train(config, arguments.out, report=lambda line: print(line, flush=True))

@@ -49,6 +49,8 @@ class TrainConfig(Settings):
     """What decodes the rollouts."""
     dtype: Dtype = "float32"
     """Of the rollout engine; the trained weights are float32."""
+    update_dtype: Dtype = "float32"
+    """Of the forward and backward pass; weights, gradients and optimizer stay float32."""
     threads: int = Field(default=1, gt=0)
     """CPU threads; part of the numbers, since sums are split over them."""
 

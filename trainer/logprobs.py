@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from trainer.batch import Row
 
 
-def completion_logprobs(model: nn.Module, rows: Sequence[Row], temperature: float) -> Tensor:
+def completion_logprobs(model: PreTrainedModel, rows: Sequence[Row], temperature: float) -> Tensor:
     """Return log p(token | prefix) of every completion token at the sampling temperature.
 
     Rows are padded on the right. A causal model cannot look at what comes later, so no attention mask is
@@ -37,4 +38,5 @@ def completion_logprobs(model: nn.Module, rows: Sequence[Row], temperature: floa
     logits_nv = model.get_output_embeddings()(hidden[:, :-1][target_bt[:, 1:]])
     logits_nv = logits_nv.to(torch.promote_types(logits_nv.dtype, torch.float32)) / temperature
     chosen_n = logits_nv.gather(1, ids_bt[target_bt][:, None]).squeeze(1)
-    return chosen_n - logits_nv.logsumexp(dim=1)
+    logp_n: Tensor = chosen_n - logits_nv.logsumexp(dim=1)
+    return logp_n

@@ -31,8 +31,8 @@ class RolloutGroup:
 def problems_of_step(problems: Sequence[Problem], config: TrainConfig, step: int) -> list[Problem]:
     """Return the problems of optimizer step `step` (counted from 1).
 
-    Each epoch is a permutation that depends on (seed, epoch) alone, so a resumed run sees the same problems and
-    arms with equal seeds are paired.
+    Each epoch is a permutation that depends on (seed, epoch) alone, so a resumed run sees the same problems
+    and arms with equal seeds are paired.
     """
     first = (step - 1) * config.problems_per_step
     picked = []

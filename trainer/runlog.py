@@ -25,7 +25,7 @@ State = Literal["running", "done", "stopped", "failed"]
 
 @contextmanager
 def recorded(out: Path, config: TrainConfig, *, device: str, engine: str) -> Iterator[None]:
-    """Keep the manifest's state true: running inside the block, then done, stopped or failed with the reason."""
+    """Keep the manifest's state true: running inside the block, then done, stopped or failed."""
     write_manifest(out, config, state="running", device=device, engine=engine)
     try:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 from tasks.engines import Engine
 from tasks.engines.proof import probe_sequences, prove_weights
@@ -13,7 +13,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
 """Largest |difference| in nats; bfloat16 was seen 0.09 nats off on sound weights."""
 
 
-def sync_weights(model: nn.Module, engine: Engine, *, dtype: str, seed: int, step: int) -> float:
+def sync_weights(model: PreTrainedModel, engine: Engine, *, dtype: str, seed: int, step: int) -> float:
     """Update the engine and compare it with the trainer on fresh random sequences.
 
     Returns:
@@ -29,7 +29,7 @@ def sync_weights(model: nn.Module, engine: Engine, *, dtype: str, seed: int, ste
     return prove_weights(engine, sequences, trusted_logprobs(model, sequences), TOLERANCE[dtype])
 
 
-def trusted_logprobs(model: nn.Module, sequences: list[list[int]]) -> list[list[float]]:
+def trusted_logprobs(model: PreTrainedModel, sequences: list[list[int]]) -> list[list[float]]:
     """Return log p(token t | tokens before t), t >= 1, of equally long sequences by a plain forward pass."""
     ids = torch.tensor(sequences, device=next(model.parameters()).device)
     with torch.no_grad():

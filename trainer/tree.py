@@ -74,8 +74,8 @@ def process_tree(completions: Sequence[Sequence[int] | Ints]) -> ProcessTree:
         ended = int((length_g[order[first:last]] == end).sum())  # they sort first and are identical
         if ended == last - first:
             continue  # a leaf
-        cuts = first + 1 + np.flatnonzero(shared == end)
-        cuts = [first, *cuts[cuts >= first + ended].tolist(), last]
+        inner = first + 1 + np.flatnonzero(shared == end)
+        cuts = [first, *inner[inner >= first + ended].tolist(), last]
         here = len(nodes) - 1
         pending.extend((low, high, end, here) for low, high in reversed(list(pairwise(cuts))))
 
@@ -135,7 +135,8 @@ def node_means(tree: ProcessTree, value_g: Floats) -> Floats:
     count = np.concatenate([[0], np.cumsum(known)])
     number = (count[tree.last_v] - count[tree.first_v]).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        return (total[tree.last_v] - total[tree.first_v]) / number
+        mean_v: Floats = (total[tree.last_v] - total[tree.first_v]) / number
+    return mean_v
 
 
 def leaves(tree: ProcessTree) -> Ints:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from trainer.batch import Batch
+from trainer.batch import Batch, Row
 from trainer.config import TrainConfig
 from trainer.identities import identity_residual
 from trainer.logprobs import completion_logprobs
@@ -34,8 +35,8 @@ class UpdateResult:
 
 
 def update(
-    model: nn.Module,
-    reference: nn.Module | None,
+    model: PreTrainedModel,
+    reference: PreTrainedModel | None,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     config: TrainConfig,
@@ -49,13 +50,13 @@ def update(
     loss, streams = 0.0, []
     for start in range(0, len(batch.rows), config.micro_batch):
         rows = batch.rows[start : start + config.micro_batch]
-        logp_n = completion_logprobs(model, rows, config.temperature)
+        logp_n = _logprobs(model, rows, config)
         advantage_n = _spread([row.advantage for row in rows], [len(row.weight_t) for row in rows], logp_n)
         weight_n = torch.from_numpy(np.concatenate([row.weight_t for row in rows])).to(logp_n)
         policy_n = policy_term(logp_n, logp_n.detach(), advantage_n)
         kl_n = _kl(reference, logp_n, rows, config)
         part = weighted_loss(policy_n, kl_n, weight_n, batch.normaliser)
-        part.backward()
+        torch.autograd.backward(part)
         loss += part.item()
         streams.append((logp_n.detach(), torch.ones_like(logp_n), kl_n.detach()))
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip).item()
@@ -72,15 +73,21 @@ def update(
     )
 
 
+def _logprobs(model: PreTrainedModel, rows: list[Row], config: TrainConfig) -> Tensor:
+    lower = config.update_dtype == "bfloat16"
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=lower):
+        return completion_logprobs(model, rows, config.temperature)
+
+
 def _spread(value_b: list[float], length_b: list[int], like: Tensor) -> Tensor:
     return torch.tensor(np.repeat(value_b, length_b)).to(like)
 
 
-def _kl(reference: nn.Module | None, logp_n: Tensor, rows: list, config: TrainConfig) -> Tensor:  # type: ignore[type-arg]
+def _kl(reference: PreTrainedModel | None, logp_n: Tensor, rows: list[Row], config: TrainConfig) -> Tensor:
     if reference is None:
         return torch.zeros_like(logp_n)
     with torch.no_grad():
-        reference_n = completion_logprobs(reference, rows, config.temperature)
+        reference_n = _logprobs(reference, rows, config)
     return kl_term(logp_n, reference_n, config.kl_beta)
 
 

@@ -217,7 +217,7 @@ def choose(logits_bv: Tensor, uniform_b: Tensor | None, temperature: float) -> t
         token_b = logits_bv.argmax(-1)
     else:
         token_b = torch.searchsorted(cdf_bv, (uniform_b * total_b)[:, None], right=True)[:, 0]
-        token_b = token_b.clamp(max=logits_bv.shape[-1] - 1)  # u * total may round up to total
+        token_b = token_b.clamp(max=logits_bv.shape[-1] - 1)  # NaN logits: a token all the same, log-prob NaN
     return token_b, scaled_bv.gather(-1, token_b[:, None])[:, 0] - total_b.log()
 
 

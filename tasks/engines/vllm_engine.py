@@ -72,6 +72,10 @@ def load_vllm() -> Any:
     return vllm
 
 
+PREFILL_TOKENS = 4096
+"""Prompt tokens of one engine step; at least one whole prompt must fit."""
+
+
 class VllmEngine:
     """See `tasks.engines.Engine`."""
 
@@ -105,6 +109,9 @@ class VllmEngine:
                 generation_config="vllm",  # the folder's file may not change the sampling
                 logprobs_mode="processed_logprobs",
                 enable_prefix_caching=True,
+                # a prompt cut in two makes vLLM wind a seeded generator back, which no CPU generator can do
+                enable_chunked_prefill=not self._on_cpu,
+                max_num_batched_tokens=max(PREFILL_TOKENS, max_model_len),
                 **memory,
             )
         self._dtype, self._max_model_len = dtype, max_model_len

@@ -1,0 +1,180 @@
+"""The command lines: a mistake is one line with value and remedy, exit code 2, before torch is loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from benchmark.suite import SUITES, load_suite, run_folder, train_command
+from tasks.errors import UserError
+from tasks.settings import load_settings
+from trainer.__main__ import RECIPES
+from trainer.config import TrainConfig
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """Return an empty working directory."""
+    (tmp_path / "here").mkdir()
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def blocked(tmp_path: Path) -> Path:
+    """Return a folder for PYTHONPATH whose torch and vllm end whoever imports them."""
+    for name in ("torch", "vllm"):
+        (tmp_path / "blocked" / name).mkdir(parents=True)
+        (tmp_path / "blocked" / name / "__init__.py").write_text(f"raise SystemExit('{name} was imported')")
+    return tmp_path / "blocked"
+
+
+def call(here: Path, words: str | list[str], *paths: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *(words.split() if isinstance(words, str) else words)]
+    path = os.pathsep.join(str(one) for one in (*paths, ROOT))
+    return subprocess.run(
+        command, cwd=here, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("benchmark run embeded", ["suite 'embeded'", "did you mean 'embedded'?"]),
+        ("benchmark run embedded --set arms=['gpro']", ["arms=['gpro']", "did you mean 'grpo'?"]),
+        ("benchmark run embedded --set tasks=['ad2']", ["unknown task 'ad2'", "did you mean 'add2'?"]),
+        ("benchmark run embedded --set seed=[0]", ["unknown key 'seed'", "did you mean 'seeds'?"]),
+        ("benchmark run embedded --set seeds", ["--set 'seeds'", "want key=value"]),
+        ("benchmark run embedded --engine vlm", ["--engine", "'vlm'", "vllm"]),
+        ("benchmark run embedded --jobs 0", ["--jobs", "0 is too few, want 1 or more"]),
+        ("benchmark generate embedded --worker 2/2", ["--worker '2/2'", "for example 0/2"]),
+        ("benchmark score embedded --engine transformers", ["grpo seed 0 was not trained", "run the suite"]),
+        ("benchmark report embedded", ["rows.jsonl: no results there", "python -m benchmark run"]),
+        ("benchmark frobnicate", ["'frobnicate'", "run", "see python -m benchmark --help"]),
+        ("trainer run embeded --out run", ["recipe 'embeded'", "did you mean 'embedded'?"]),
+        ("trainer run embedded --out run --set arm=grop", ["arm='grop'", "did you mean 'grpo'?"]),
+        ("trainer run embedded --out run --set policy=embeded", ["policy 'embeded'", "'embedded'?"]),
+        ("trainer run embedded", ["--out", "see python -m trainer run --help"]),
+        ("tasks show ad2", ["unknown task 'ad2'", "did you mean 'add2'?"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_costs_no_torch(
+    here: Path, blocked: Path, words: str, told: list[str]
+) -> None:
+    done = call(here, words, blocked)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    for part in told:
+        assert part in done.stderr
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("seeds=[0,0]", "seeds=[0, 0]: one of them stands there twice; name each once"),
+        ("arms=['grpo','grpo']", "one of them stands there twice"),
+        ("arms=[]", "arms=[]: list should have at least 1 item"),
+        ("baseline=grop", "baseline='grop' is not trained; did you mean 'grpo'?"),
+        ("samples=4", "samples=4 greedy completions would all be one; set temperature above 0"),
+        ("temperature=-1", "temperature=-1: input should be greater than or equal to 0"),
+        ("engine=vlm", "engine='vlm': input should be 'auto', 'transformers' or 'vllm'"),
+        ("kind=smok", "kind='smok': input should be 'real' or 'smoke'"),
+    ],
+)
+def test_a_suite_that_makes_no_sense_is_refused(change: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_suite("embedded", [change])
+    assert str(caught.value).startswith(f"{SUITES / 'embedded.toml'}: ")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("task=ad2", "unknown task 'ad2'; did you mean 'add2'?"),
+        ("steps=7", "steps=7 is no multiple of checkpoint_every=2; make it one"),
+        ("group_size=1", "group_size=1: input should be greater than or equal to 2"),
+        ("temperature=0", "temperature=0: input should be greater than 0"),
+        ("learning_rte=1", "unknown key 'learning_rte'; did you mean 'learning_rate'?"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(change: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_settings(TrainConfig, RECIPES / "embedded.toml", ["steps=6", "checkpoint_every=2", change])
+    assert str(caught.value).startswith(f"{RECIPES / 'embedded.toml'}: ")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_suite_can_be_trained(path: Path, tmp_path: Path) -> None:
+    """The commands that it makes are ones that the trainer accepts."""
+    suite = load_suite(path.stem)
+    assert suite.name == path.stem
+    for arm in suite.arms:
+        command = train_command(suite, tmp_path, arm, suite.seeds[-1])
+        assert command[:4] == [sys.executable, "-m", "trainer", "run"]
+        overrides = [value for flag, value in pairwise(command) if flag == "--set"]
+        config = load_settings(TrainConfig, RECIPES / f"{command[4]}.toml", overrides)
+        assert (config.arm, config.seed) == (arm, suite.seeds[-1])
+        assert command[command.index("--out") + 1] == str(run_folder(tmp_path, arm, suite.seeds[-1]))
+
+
+def test_a_folder_of_another_configuration_is_refused_at_once(here: Path, blocked: Path) -> None:
+    out = here / "results" / "local" / "embedded"
+    out.mkdir(parents=True)
+    (out / "thesis.tex").write_text("dear")
+    done = call(here, "benchmark run embedded", blocked)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "error: results/local/embedded: is not empty and has no suite.json; choose another --out\n"
+    )
+    (out / "thesis.tex").unlink()
+    (out / "suite.json").write_text('{"config": {"name": "embedded"}}')
+    done = call(here, "benchmark run embedded", blocked)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: results/local/embedded: belongs to another configuration (arms=None there"
+    )
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in out.iterdir()] == ["suite.json"]
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path, blocked: Path) -> None:
+    done = call(here, "benchmark run smoke --dry-run --jobs 3 --set seeds=[4,5,6]", blocked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("suite smoke (smoke): ")
+    for part in ("grpo", "lambda_grpo", "3 seeds", "3 at a time", "add2", "greedy", "results/local/smoke"):
+        assert part in done.stdout
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("benchmark --help", ["run", "generate", "score", "report", "agree"]),
+        ("benchmark run --help", ["SUITE", "--out", "--set", "--engine", "--jobs", "--dry-run"]),
+        ("trainer run --help", ["RECIPE", "--out", "--set"]),
+        ("tasks --help", ["list", "show", "verify", "freeze"]),
+    ],
+)
+def test_help(here: Path, blocked: Path, words: str, parts: list[str]) -> None:
+    done = call(here, words, blocked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [part for part in parts if part.lower() not in done.stdout.lower()] == []
+
+
+def test_tasks_can_be_looked_at(here: Path, blocked: Path) -> None:
+    done = call(here, "tasks list", blocked)
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["add2", "add3", "sums1"]
+    done = call(here, "tasks show add2 --items 1", blocked)
+    assert done.stdout == "add2/test/0000  '81+17='  ->  98\n"
