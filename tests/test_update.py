@@ -159,3 +159,15 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(tiny_policy: Path) -> N
     with pytest.raises(FloatingPointError, match="not taken"):
         update(model, None, torch.optim.SGD(model.parameters(), lr=1.0), batch, CONFIG)
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_bfloat16_points_the_same_way(tiny_policy: Path) -> None:
+    gradients = []
+    for dtype in ("float32", "bfloat16"):
+        model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+        config = CONFIG.model_copy(update={"update_dtype": dtype})
+        update(model, None, torch.optim.SGD(model.parameters(), lr=0.0), random_batch("grpo", 7), config)
+        assert all(p.grad.dtype == torch.float32 for p in model.parameters())
+        gradients.append(gradient(model))
+    cosine = torch.nn.functional.cosine_similarity(*gradients, dim=0).item()
+    assert 0.999 < cosine < 1.0  # the same direction, but not the same numbers: the option does something
