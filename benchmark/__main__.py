@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import get_args
@@ -100,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> None:
     engine = _chosen_engine(arguments, suite)
     words = [arguments.suite, *(word for text in arguments.set for word in ("--set", text))]
     timing = run_suite(suite, words, out, engine, jobs)
-    _write_report(suite, out, engine, timing)
+    _write_report(arguments, engine, timing)
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -126,23 +127,22 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    suite, out = _suite(arguments)
-    _write_report(suite, out, None, {})
+    _write_report(arguments, None, {})
 
 
-def _write_report(suite: Suite, out: Path, engine: str | None, timing: dict[str, str]) -> None:
+def _write_report(arguments: argparse.Namespace, engine: str | None, timing: dict[str, str]) -> None:
     from benchmark.plots import draw_curves
     from benchmark.report import write_report
     from benchmark.rows import read_rows, to_frame
 
+    suite, out = _suite(arguments)
     frame = to_frame(read_rows(out / "rows.jsonl"))
     frame = frame[frame["suite"] == suite.name]
-    command = f"python -m benchmark run {suite.name}"
     text = write_report(
         frame,
         out,
         title=suite.summary,
-        command=command,
+        command=_run_command(arguments),
         commit=", ".join(sorted(set(frame["git_sha"]))),
         engine=engine or ", ".join(sorted(set(frame["engine"]))),
         baseline=suite.baseline,
@@ -153,6 +153,16 @@ def _write_report(suite: Suite, out: Path, engine: str | None, timing: dict[str,
     if timing:
         print("time: " + ", ".join(f"{stage} {spent}" for stage, spent in timing.items()))
     print(f"tables: {out / 'report.md'}   curves: {pictures[0].with_name('curves.png')}")
+
+
+def _run_command(arguments: argparse.Namespace) -> str:
+    """Return the command that makes these results, whichever command wrote the report."""
+    words = ["python", "-m", "benchmark", "run", arguments.suite]
+    if arguments.out:
+        words += ["--out", str(arguments.out)]
+    if arguments.engine:
+        words += ["--engine", arguments.engine]
+    return shlex.join([*words, *(word for text in arguments.set for word in ("--set", text))])
 
 
 def _agree(arguments: argparse.Namespace) -> None:

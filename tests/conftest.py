@@ -96,7 +96,7 @@ FAMILIES: dict[str, Callable[[bool], PreTrainedModel]] = {"llama": _llama, "qwen
 
 def build_tiny(folder: Path, family: str = "llama", *, seed: int = 0, tied: bool = True) -> Path:
     """Write a 2-layer model with a seeded init (wide, so that it is sure of something) and its tokenizer."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         FAMILIES[family](tied).save_pretrained(folder)
     char_tokenizer().save_pretrained(folder)

@@ -23,7 +23,7 @@ def load_model(folder: Path, dtype: Dtype, device: str) -> Any:
     bars = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder), dtype=getattr(torch, dtype), local_files_only=True
             )
