@@ -73,10 +73,10 @@ def extract_answer(text: str) -> str | None:
     box = _last_box(visible)
     if box is not None:
         return box
-    stated = [found.lstrip("*").rstrip("*.!") for found in _STATED.findall(visible)]
+    stated: list[str] = [found.lstrip("*").rstrip("*.!") for found in _STATED.findall(visible)]
     if any(stated):
         return [found for found in stated if found][-1]
-    numbers = _NUMBER.findall(visible)
+    numbers: list[str] = _NUMBER.findall(visible)
     return numbers[-1].rstrip(",") if numbers else None
 
 

@@ -8,6 +8,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -23,6 +24,8 @@ from transformers import (
 )
 
 from benchmark.rows import ResultRow
+from tasks.engines import Request
+from tasks.seeds import derive_seed
 
 CHARACTERS = "0123456789+-*= \n"
 PAD, BOS, EOS = 0, 1, 2
@@ -113,6 +116,23 @@ def tiny() -> ModuleType:
 def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the HF folder of a tiny Llama with tied embeddings. Shared: do not write into it."""
     return build_tiny(tmp_path_factory.mktemp("policy") / "llama")
+
+
+@pytest.fixture(scope="session")
+def mixed_requests() -> Callable[..., list[Request]]:
+    """Return a function that makes requests: prompts of 1 to 9 tokens with several seeds each."""
+
+    def make(count: int = 12, seeds: int = 3) -> list[Request]:
+        rng = np.random.default_rng(5)
+        return [
+            Request(
+                prompt=tuple(int(token) for token in rng.integers(3, 19, size=1 + at % 9)),
+                seeds=tuple(derive_seed(at, member) for member in range(seeds)),
+            )
+            for at in range(count)
+        ]
+
+    return make
 
 
 def _load(name: str) -> ModuleType:

@@ -1,10 +1,8 @@
-"""The transformers engine against plain forwards, and the parts that both engines share."""
+"""The transformers engine decodes as plain forwards say."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,27 +16,15 @@ import torch
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
-from tasks.engines import (
-    Completion,
-    Engine,
-    Finish,
-    Request,
-    Sampling,
-    WeightMismatch,
-    open_engine,
-    select,
-    vllm_engine,
-)
-from tasks.engines.proof import largest_difference, probe_sequences, prove_weights
-from tasks.engines.rows import end_token_ids
+from tasks.engines import Completion, Engine, Finish, Request, Sampling, open_engine
 from tasks.engines.transformers_engine import choose, draws
-from tasks.errors import UserError
 from tasks.seeds import derive_seed
 
 EOS = 2
 FAMILIES = ["llama", "qwen2", "gpt2"]
 SAMPLED = Sampling(temperature=1.0, max_new_tokens=10)
 GREEDY = Sampling(temperature=0, max_new_tokens=10)
+MixedRequests = Callable[..., list[Request]]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -50,18 +36,6 @@ def folder(
 
 def start(folder: Path, **options: Any) -> Engine:
     return open_engine("transformers", folder, **({"max_model_len": 64} | options))
-
-
-def mixed_requests(count: int = 12, seeds: int = 3) -> list[Request]:
-    """Prompts of 1 to 9 tokens with several seeds each."""
-    rng = np.random.default_rng(5)
-    return [
-        Request(
-            prompt=tuple(int(token) for token in rng.integers(3, 19, size=1 + at % 9)),
-            seeds=tuple(derive_seed(at, member) for member in range(seeds)),
-        )
-        for at in range(count)
-    ]
 
 
 def load(folder: Path) -> Any:
@@ -93,7 +67,7 @@ def tokens_of(groups: list[list[Completion]]) -> list[list[tuple[int, ...]]]:
     return [[one.tokens for one in group] for group in groups]
 
 
-def test_greedy_is_the_argmax_of_full_forwards(folder: Path) -> None:
+def test_greedy_is_the_argmax_of_full_forwards(folder: Path, mixed_requests: MixedRequests) -> None:
     model, requests = load(folder), mixed_requests(seeds=1)
     for request, (got,) in zip(requests, start(folder).generate(requests, GREEDY), strict=True):
         assert list(got.tokens) == decode_by_definition(model, request.prompt, GREEDY.max_new_tokens)
@@ -102,7 +76,9 @@ def test_greedy_is_the_argmax_of_full_forwards(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
-def test_logprobs_are_those_of_the_sampling_distribution(folder: Path, temperature: float) -> None:
+def test_logprobs_are_those_of_the_sampling_distribution(
+    folder: Path, temperature: float, mixed_requests: MixedRequests
+) -> None:
     model, requests = load(folder), mixed_requests(count=6, seeds=2)
     sampling = replace(SAMPLED, temperature=temperature)
     for request, group in zip(requests, start(folder).generate(requests, sampling), strict=True):
@@ -111,7 +87,7 @@ def test_logprobs_are_those_of_the_sampling_distribution(folder: Path, temperatu
             assert got.logprobs == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
-def test_a_completion_does_not_depend_on_its_neighbours(folder: Path) -> None:
+def test_a_completion_does_not_depend_on_its_neighbours(folder: Path, mixed_requests: MixedRequests) -> None:
     requests = mixed_requests()
     together = tokens_of(start(folder).generate(requests, SAMPLED))
     for max_sequences in (1, 3, 16):
@@ -123,7 +99,7 @@ def test_a_completion_does_not_depend_on_its_neighbours(folder: Path) -> None:
     assert shuffled == [together[at] for at in order]
 
 
-def test_left_padding_changes_no_logprob(folder: Path) -> None:
+def test_left_padding_changes_no_logprob(folder: Path, mixed_requests: MixedRequests) -> None:
     engine, requests = start(folder), mixed_requests()
     for request, group in zip(requests, engine.generate(requests, SAMPLED), strict=True):
         (alone,) = engine.generate([request], SAMPLED)
@@ -131,7 +107,7 @@ def test_left_padding_changes_no_logprob(folder: Path) -> None:
             assert padded.logprobs == pytest.approx(plain.logprobs, rel=1e-5, abs=1e-5)
 
 
-def test_token_logprobs_equal_plain_forwards(folder: Path) -> None:
+def test_token_logprobs_equal_plain_forwards(folder: Path, mixed_requests: MixedRequests) -> None:
     model, sequences = load(folder), [request.prompt for request in mixed_requests()]
     for max_sequences in (2, 256):
         got = start(folder, max_sequences=max_sequences).token_logprobs(sequences)
@@ -147,7 +123,7 @@ def test_same_seed_same_tokens_other_seed_other_tokens(tiny_policy: Path) -> Non
     assert engine.generate([Request(prompt=prompt, seeds=(12,))], SAMPLED)[0][0].tokens == first[1].tokens
 
 
-def test_a_longer_limit_only_adds_tokens(tiny_policy: Path) -> None:
+def test_a_longer_limit_only_adds_tokens(tiny_policy: Path, mixed_requests: MixedRequests) -> None:
     engine, requests = start(tiny_policy), mixed_requests()
     short = tokens_of(engine.generate(requests, replace(SAMPLED, max_new_tokens=4)))
     longer = tokens_of(engine.generate(requests, SAMPLED))
@@ -205,35 +181,9 @@ def test_draws_are_uniform_and_belong_to_their_seed() -> None:
     assert uniform_bt[0].tolist() != uniform_bt[1].tolist()
 
 
-def test_end_tokens_of_every_file_stop(tiny: ModuleType, tmp_path: Path) -> None:
-    folder = tiny.build_tiny(tmp_path / "policy")
-    generation = json.loads((folder / "generation_config.json").read_text())
-    (folder / "generation_config.json").write_text(json.dumps(generation | {"eos_token_id": [7, 9]}))
-    assert end_token_ids(folder) == {EOS, 7, 9}
-    (group,) = start(folder).generate([Request(prompt=(5, 6), seeds=tuple(range(64)))], SAMPLED)
-    assert {one.tokens[-1] for one in group if one.finish is Finish.STOP} == {EOS, 7, 9}
-    assert not {EOS, 7, 9} & {token for one in group for token in one.tokens[:-1]}
-    engine = start(tiny.build_tiny(tmp_path / "other"))
-    engine.swap(folder)  # the ends come with the checkpoint
-    assert engine.effective_sampling(SAMPLED)["stop_token_ids"] == "2,7,9"
-
-
-def test_no_end_token_is_an_error(tiny: ModuleType, tmp_path: Path) -> None:
-    folder = tiny.build_tiny(tmp_path / "policy")
-    for name, left in (
-        ("generation_config.json", {EOS}),
-        ("config.json", {EOS}),
-        ("tokenizer_config.json", {}),
-    ):
-        content = json.loads((folder / name).read_text())
-        del content["eos_token" if name.startswith("tok") else "eos_token_id"]
-        (folder / name).write_text(json.dumps(content))
-        assert not left or end_token_ids(folder) == left
-    with pytest.raises(UserError, match="no end-of-sequence token; set eos_token_id"):
-        end_token_ids(folder)
-
-
-def test_pad_equal_to_eos_keeps_eos(tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
+def test_pad_equal_to_eos_keeps_eos(
+    tiny: ModuleType, tiny_policy: Path, tmp_path: Path, mixed_requests: MixedRequests
+) -> None:
     folder = tiny.build_tiny(tmp_path / "policy")
     tiny.char_tokenizer(pad="<eos>").save_pretrained(folder)
     for name in ("generation_config.json", "config.json"):
@@ -245,7 +195,7 @@ def test_pad_equal_to_eos_keeps_eos(tiny: ModuleType, tiny_policy: Path, tmp_pat
     assert any(one.tokens[-1] == EOS for group in got for one in group)
 
 
-def test_global_random_state_is_untouched(tiny_policy: Path) -> None:
+def test_global_random_state_is_untouched(tiny_policy: Path, mixed_requests: MixedRequests) -> None:
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002  (the global state is what is watched)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
@@ -255,187 +205,3 @@ def test_global_random_state_is_untouched(tiny_policy: Path) -> None:
     engine.swap(tiny_policy)
     assert torch.equal(before[0], torch.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
-
-
-def test_a_live_module_is_decoded_without_a_copy(tiny: ModuleType, tmp_path: Path) -> None:
-    ours, other = tiny.build_tiny(tmp_path / "a"), tiny.build_tiny(tmp_path / "b", seed=1)
-    model = load(ours).train()
-    model.model.layers[0].eval()  # frozen parts keep their own flag
-    flags = [module.training for module in model.modules()]
-    engine, requests = start(ours, model=model), mixed_requests()
-    assert engine.generate(requests, SAMPLED) == start(ours).generate(requests, SAMPLED)
-    assert [module.training for module in model.modules()] == flags
-    model.load_state_dict(load(other).state_dict())
-    engine.update([])  # nothing to do: the live weights are the engine's
-    assert engine.generate(requests, SAMPLED) == start(other).generate(requests, SAMPLED)
-    with pytest.raises(ValueError, match="would overwrite the policy"):
-        engine.swap(ours)
-    model(input_ids=torch.tensor([[3, 4]])).logits.sum().backward()  # it can still be trained
-    assert model.lm_head.weight.grad is not None
-
-
-def test_dropout_is_off_while_decoding(tiny: ModuleType, tmp_path: Path) -> None:
-    folder = tiny.build_tiny(tmp_path / "gpt2", "gpt2")
-    model = load(folder).train()  # GPT-2 has dropout 0.1
-    requests = mixed_requests()
-    assert start(folder, model=model).generate(requests, SAMPLED) == start(folder).generate(requests, SAMPLED)
-
-
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_swap_there_and_back(tiny: ModuleType, tmp_path: Path, family: str, tied: bool) -> None:
-    first, second = (tiny.build_tiny(tmp_path / str(seed), family, seed=seed, tied=tied) for seed in (0, 1))
-    engine, requests = start(first), mixed_requests()
-    before, other = (start(one).generate(requests, SAMPLED) for one in (first, second))
-    assert before != other
-    for folder, wanted in ((second, other), (first, before)):
-        engine.swap(folder)
-        assert engine.generate(requests, SAMPLED) == wanted
-
-
-def test_swap_refuses_another_architecture(tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
-    engine = start(tiny_policy)
-    with pytest.raises(UserError, match=r"another architecture.*open a new engine"):
-        engine.swap(tiny.build_tiny(tmp_path / "qwen2", "qwen2"))
-    folder = tiny.build_tiny(tmp_path / "llama")  # equal shapes, another function of them
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
-    with pytest.raises(UserError, match=r"rms_norm_eps=0.1"):
-        engine.swap(folder)
-
-
-def test_swap_notices_weights_that_did_not_arrive(
-    tiny: ModuleType, tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = start(tiny_policy)
-    monkeypatch.setattr(engine, "update", lambda weights: None)
-    with pytest.raises(WeightMismatch, match="differs from the file"):
-        engine.swap(tiny.build_tiny(tmp_path / "other", seed=1))
-
-
-def test_update_by_name(tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
-    other = tiny.build_tiny(tmp_path / "other", seed=1)
-    engine, requests = start(tiny_policy), mixed_requests()
-    engine.update(load(other).named_parameters())  # tied: lm_head is not among them
-    assert engine.generate(requests, SAMPLED) == start(other).generate(requests, SAMPLED)
-    weights = list(load(other).named_parameters())
-    with pytest.raises(WeightMismatch, match=r"1 weights were not given.*norm"):
-        engine.update(weights[:-1])
-    with pytest.raises(ValueError, match="has no place in the engine's model"):
-        engine.update([("no.such.weight", weights[0][1])])
-
-
-def test_prove_weights_names_the_numbers(tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
-    engine, probes = start(tiny_policy), probe_sequences(19, 4)
-    assert probes == probe_sequences(19, 4) != probe_sequences(19, 5)
-    trusted = [by_definition(load(tiny_policy), tuple(one)) for one in probes]
-    assert prove_weights(engine, probes, trusted, 1e-5) < 1e-5
-    trusted[1][2] += 0.25
-    assert largest_difference(engine, probes, trusted) == pytest.approx(0.25, abs=1e-5)
-    with pytest.raises(WeightMismatch, match=r"0\.250\d+ nats off .* at most 0.001"):
-        prove_weights(engine, probes, trusted, 1e-3)
-    trusted[1][2] = float("nan")
-    with pytest.raises(WeightMismatch, match="inf nats"):
-        prove_weights(engine, probes, trusted, 1e-3)
-
-
-@pytest.mark.parametrize(
-    ("requests", "sampling", "message"),
-    [
-        ([Request(prompt=())], GREEDY, "a prompt of 0 tokens"),
-        ([Request(prompt=(3,))], replace(GREEDY, temperature=-1.0), "temperature=-1.0: must be 0"),
-        ([Request(prompt=(3,))], replace(GREEDY, temperature=float("nan")), "temperature=nan: must be 0"),
-        ([Request(prompt=(3,))], replace(GREEDY, max_new_tokens=0), "max_new_tokens=0: must be 1"),
-        (
-            [Request(prompt=(3,) * 60)],
-            GREEDY,
-            "60 tokens and max_new_tokens=10 need more than max_model_len=64",
-        ),
-    ],
-)
-def test_bad_calls_are_named(
-    tiny_policy: Path, requests: list[Request], sampling: Sampling, message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        start(tiny_policy).generate(requests, sampling)
-
-
-def test_nothing_asked_nothing_said(tiny_policy: Path) -> None:
-    engine = start(tiny_policy)
-    assert engine.generate([], SAMPLED) == []
-    assert engine.generate([Request(prompt=(3, 4), seeds=())], SAMPLED) == [[]]
-    assert engine.token_logprobs([]) == []
-    assert engine.token_logprobs([(3,)]) == [[]]
-
-
-def test_room_is_checked_when_opening(tiny_policy: Path) -> None:
-    with pytest.raises(UserError, match=r"max_model_len=513: .* has 512 positions"):
-        start(tiny_policy, max_model_len=513)
-
-
-def test_what_the_engine_says_of_itself(tiny_policy: Path) -> None:
-    engine = start(tiny_policy, dtype="bfloat16")
-    assert engine.describe().items() >= {"engine": "transformers", "dtype": "bfloat16"}.items()
-    effective = engine.effective_sampling(SAMPLED)
-    assert effective.items() >= {"temperature": 1.0, "max_tokens": 10, "stop_token_ids": "2"}.items()
-    engine.close()
-
-
-@pytest.fixture
-def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool, Exception | None], None]:
-    """Return a function that makes vLLM look absent, or installed and broken."""
-
-    def act(installed: bool, error: Exception | None) -> None:
-        def loading() -> None:
-            if error is not None:
-                raise error
-
-        monkeypatch.setattr(select, "vllm_installed", lambda: installed)
-        monkeypatch.setattr(vllm_engine, "load_vllm", loading)
-        monkeypatch.setattr(select, "vllm_problem", select.vllm_problem.__wrapped__)  # without its cache
-
-    return act
-
-
-def test_auto_without_vllm_is_silent(
-    tiny_policy: Path, pretend: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    pretend(False, None)
-    assert open_engine("auto", tiny_policy, max_model_len=64).name == "transformers"
-    assert capsys.readouterr().err == ""
-    with pytest.raises(UserError, match=r"vllm is not installed; use --engine transformers, or install it"):
-        open_engine("vllm", tiny_policy, max_model_len=64)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ImportError("no module x\nlong story"),
-        OSError("libx.so: missing"),
-        RuntimeError("operator nms"),
-        KeyError(),
-    ],
-)
-def test_auto_says_why_a_broken_vllm_is_not_used(
-    tiny_policy: Path, pretend: Callable[..., None], capsys: pytest.CaptureFixture[str], error: Exception
-) -> None:
-    pretend(True, error)
-    assert open_engine("auto", tiny_policy, max_model_len=64).name == "transformers"
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert type(error).__name__ in said
-    assert "long story" not in said
-    with pytest.raises(UserError, match=type(error).__name__):
-        open_engine("vllm", tiny_policy, max_model_len=64)
-
-
-def test_an_unknown_engine_is_named(tiny_policy: Path) -> None:
-    with pytest.raises(UserError, match="did you mean 'vllm'"):
-        open_engine("vlm", tiny_policy, max_model_len=64)  # type: ignore[arg-type]
-
-
-def test_the_seam_imports_no_torch() -> None:
-    modules = "tasks.engines.select, tasks.engines.rows, tasks.engines.proof, tasks.checkpoints"
-    code = f"import sys, {modules}; print('torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"

@@ -247,22 +247,23 @@ def test_asking_again_asks_the_same(manager: TaskManager, tokenizer: PreTrainedT
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "temperature"),
     [
-        {"until": [], "do_sample": True, "temperature": 0.5},
-        {"until": [], "do_sample": True},
-        {"until": ["\n"], "do_sample": False, "temperature": 0.0},
+        ({"until": [], "do_sample": True, "temperature": 0.5}, 0.25),
+        ({"until": [], "do_sample": True, "temperature": 0.5}, 0.0),
+        ({"until": [], "do_sample": False, "temperature": 0.25}, 0.25),
+        ({"until": ["\n"], "do_sample": False, "temperature": 0.0}, 0.0),
     ],
 )
 def test_a_task_that_asks_for_other_decoding_is_refused(
-    manager: TaskManager, tokenizer: PreTrainedTokenizerBase, asked: dict[str, Any]
+    manager: TaskManager, tokenizer: PreTrainedTokenizerBase, asked: dict[str, Any], temperature: float
 ) -> None:
     from lm_eval import evaluate
 
     loaded = manager.load(["add2_test"])
     loaded["tasks"]["add2_test"].set_config(key="generation_kwargs", value=asked)
     engine = DictEngine(tokenizer, {})
-    model = EngineLM(engine, tokenizer, Sampling(temperature=0.25, max_new_tokens=16))
+    model = EngineLM(engine, tokenizer, Sampling(temperature=temperature, max_new_tokens=16))
     with pytest.raises(ValueError, match=r"the task asks for .* this model decodes with Sampling"):
         evaluate(model, loaded, bootstrap_iters=0, log_samples=False)
     assert engine.asked == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,7 @@ from tasks.seeds import derive_seed
 
 pytestmark = [pytest.mark.vllm, pytest.mark.skipif(not vllm_installed(), reason="vllm is not installed")]
 
+MixedRequests = Callable[..., list[Request]]
 EOS = 2
 FAMILIES = ["llama", "qwen2", "gpt2"]
 SAMPLED = Sampling(temperature=1.0, max_new_tokens=8)
@@ -61,18 +62,6 @@ def load(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
-def mixed_requests(count: int = 12, seeds: int = 3) -> list[Request]:
-    """Prompts of 1 to 9 tokens with several seeds each."""
-    rng = np.random.default_rng(5)
-    return [
-        Request(
-            prompt=tuple(int(token) for token in rng.integers(3, 19, size=1 + at % 9)),
-            seeds=tuple(derive_seed(at, member) for member in range(seeds)),
-        )
-        for at in range(count)
-    ]
-
-
 def assert_close(got: list[list[Completion]], wanted: list[list[Completion]]) -> None:
     for ours, theirs in zip(got, wanted, strict=True):
         for one, other in zip(ours, theirs, strict=True):
@@ -80,7 +69,9 @@ def assert_close(got: list[list[Completion]], wanted: list[list[Completion]]) ->
             assert one.logprobs == pytest.approx(other.logprobs, **NOISE)
 
 
-def test_greedy_agrees_with_transformers(engine: Any, folders: dict[str, Path]) -> None:
+def test_greedy_agrees_with_transformers(
+    engine: Any, folders: dict[str, Path], mixed_requests: MixedRequests
+) -> None:
     engine.swap(folders["llama-0"])
     requests = mixed_requests(seeds=2)
     assert_close(engine.generate(requests, GREEDY), trusted(folders["llama-0"]).generate(requests, GREEDY))
@@ -88,7 +79,7 @@ def test_greedy_agrees_with_transformers(engine: Any, folders: dict[str, Path]) 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_logprobs_are_those_of_the_sampling_distribution(
-    engine: Any, folders: dict[str, Path], temperature: float
+    engine: Any, folders: dict[str, Path], temperature: float, mixed_requests: MixedRequests
 ) -> None:
     engine.swap(folders["llama-0"])
     model, requests = load(folders["llama-0"]), mixed_requests(count=4, seeds=2)
@@ -103,7 +94,9 @@ def test_logprobs_are_those_of_the_sampling_distribution(
             assert got.logprobs == pytest.approx(wanted, **NOISE)
 
 
-def test_token_logprobs_equal_a_plain_forward(engine: Any, folders: dict[str, Path]) -> None:
+def test_token_logprobs_equal_a_plain_forward(
+    engine: Any, folders: dict[str, Path], mixed_requests: MixedRequests
+) -> None:
     engine.swap(folders["llama-0"])
     sequences = [request.prompt for request in mixed_requests()] + [(5,) * 200]
     for _ in range(2):  # the second time the long one is in the prefix cache
@@ -113,7 +106,9 @@ def test_token_logprobs_equal_a_plain_forward(engine: Any, folders: dict[str, Pa
             assert ours == pytest.approx(theirs, **NOISE)
 
 
-def test_a_completion_depends_on_its_seed_and_prompt_alone(engine: Any) -> None:
+def test_a_completion_depends_on_its_seed_and_prompt_alone(
+    engine: Any, mixed_requests: MixedRequests
+) -> None:
     requests = mixed_requests()
     together = engine.generate(requests, SAMPLED)
     assert engine.generate(requests, SAMPLED) == together
@@ -143,6 +138,15 @@ def test_sampled_frequencies_are_the_softmax(engine: Any, folders: dict[str, Pat
     assert chisquare(cells[0], cells[1]).pvalue > 1e-4
 
 
+def test_more_prompt_tokens_than_one_step_takes(engine: Any) -> None:
+    """A prompt cut in two makes vLLM wind a seeded generator back, which fails on the CPU."""
+    rng = np.random.default_rng(6)
+    prompts = [tuple(int(token) for token in rng.integers(3, 19, size=200)) for _ in range(50)]
+    got = engine.generate([Request(prompt=prompt, seeds=(1,)) for prompt in prompts], SAMPLED)
+    alone = engine.generate([Request(prompt=prompts[-1], seeds=(1,))], SAMPLED)
+    assert got[-1][0].tokens == alone[0][0].tokens
+
+
 def test_eos_is_kept_and_finish_is_right(engine: Any) -> None:
     (group,) = engine.generate([Request(prompt=(5, 6, 7), seeds=tuple(range(64)))], SAMPLED)
     assert {one.finish for one in group} == {Finish.STOP, Finish.LENGTH}
@@ -153,7 +157,7 @@ def test_eos_is_kept_and_finish_is_right(engine: Any) -> None:
         assert one.finish is Finish.STOP or len(one.tokens) == SAMPLED.max_new_tokens
 
 
-def test_swap_there_and_back(engine: Any, folders: dict[str, Path]) -> None:
+def test_swap_there_and_back(engine: Any, folders: dict[str, Path], mixed_requests: MixedRequests) -> None:
     requests = mixed_requests(seeds=1)
     for name in ("llama-0", "llama-1", "llama-0"):
         engine.swap(folders[name])
@@ -217,7 +221,9 @@ def test_swap_refuses_another_architecture(engine: Any, folders: dict[str, Path]
             engine.swap(folders[name])
 
 
-def test_the_process_is_left_as_it_was(engine: Any, folders: dict[str, Path]) -> None:
+def test_the_process_is_left_as_it_was(
+    engine: Any, folders: dict[str, Path], mixed_requests: MixedRequests
+) -> None:
     torch.manual_seed(3)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     engine.generate(mixed_requests(), SAMPLED)
@@ -226,7 +232,7 @@ def test_the_process_is_left_as_it_was(engine: Any, folders: dict[str, Path]) ->
     assert torch.get_num_threads() == threads
 
 
-def test_temperatures_that_vllm_would_change_are_refused(engine: Any) -> None:
+def test_temperatures_that_vllm_would_change_are_refused(engine: Any, mixed_requests: MixedRequests) -> None:
     for temperature in (0.001, 3.0):
         with pytest.raises(UserError, match=r"vLLM takes 0 or 0.01 to 2.0"):
             engine.generate(mixed_requests(), replace(SAMPLED, temperature=temperature))
@@ -260,7 +266,9 @@ def test_bfloat16_swaps_and_notices_stale_weights(
     [((one, "float32"), one) for one in ("qwen2", "gpt2", "untied")],
     indirect=["engine"],
 )
-def test_other_families_swap_and_update(engine: Any, folders: dict[str, Path], family: str) -> None:
+def test_other_families_swap_and_update(
+    engine: Any, folders: dict[str, Path], family: str, mixed_requests: MixedRequests
+) -> None:
     requests = mixed_requests(seeds=1)
     engine.swap(folders[f"{family}-1"])
     assert_close(

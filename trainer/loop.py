@@ -27,6 +27,9 @@ from trainer.rollouts import RolloutGroup, problems_of_step, rollout
 from trainer.sync import sync_weights
 from trainer.update import update
 
+ROLLOUT_MEMORY_SHARE = 0.3
+"""Of a GPU's memory that a vLLM engine takes when it shares the GPU with the trainer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -120,6 +123,7 @@ def open_policy(config: TrainConfig, out: Path, step: int) -> Policy:
         max_model_len=min(model.config.max_position_embeddings, 2048),
         max_sequences=config.problems_per_step * config.group_size,
         model=model,
+        gpu_memory_share=ROLLOUT_MEMORY_SHARE,
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return Policy(model=model, reference=reference, tokenizer=tokenizer, optimizer=optimizer, engine=engine)

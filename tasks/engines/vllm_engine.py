@@ -36,6 +36,8 @@ ENVIRONMENT = {
 }
 CPU_CACHE_BYTES = 1 << 30
 """Key-value cache on the CPU: vLLM's own guess asks for most of the machine and fails."""
+PREFILL_TOKENS = 4096
+"""Prompt tokens of one engine step; at least one whole prompt must fit."""
 TEMPERATURES = (0.01, 2.0)
 """What vLLM takes; below it draws at 0.01 without an error."""
 PROBE_SEED, PROBE_LENGTH = 20250921, 16
@@ -73,10 +75,6 @@ def load_vllm() -> Any:
         import vllm.platforms
         from vllm import LLM, SamplingParams, TokensPrompt  # noqa: F401  (lazy names: a broken build fails here)
     return vllm
-
-
-PREFILL_TOKENS = 4096
-"""Prompt tokens of one engine step; at least one whole prompt must fit."""
 
 
 class VllmEngine:
