@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.suite import Suite, run_folder
-from tasks.checkpoints import Checkpoint, inspect_checkpoint
+from tasks.checkpoints import Checkpoint, check_tokenizer, inspect_checkpoint
 from tasks.errors import UserError
 
 AGAIN = "delete the run folder and run the suite to train it again"
@@ -34,10 +34,14 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
     """Read every run that the suite declares.
 
     Raises:
-        UserError: a run is missing or unfinished, or runs start from different weights.
+        UserError: a run is missing or unfinished, or runs start from different weights or tokenizers.
     """
     runs = [_read_run(run_folder(out, arm, seed), arm, seed) for arm in suite.arms for seed in suite.seeds]
     first = runs[0]
+    base = first.checkpoints[0]
+    for run in runs:
+        for checkpoint in run.checkpoints.values():
+            check_tokenizer(checkpoint, base.tokenizer_hash, str(base.folder))
     for run in runs[1:]:
         if run.checkpoints[0].weights_hash != first.checkpoints[0].weights_hash:
             raise UserError(

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from tasks.engines import Engine, Request, Sampling, WeightMismatch, open_engine
 from tasks.engines.forward import score
-from tasks.engines.proof import largest_difference, probe_sequences, prove_weights
+from tasks.engines.proof import largest_difference, probe_prompts, prove_weights
 from tasks.errors import UserError
 
 FAMILIES = ["llama", "qwen2", "gpt2"]
@@ -107,8 +107,8 @@ def test_update_by_name(
 
 
 def test_prove_weights_names_the_numbers(tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
-    engine, probes = start(tiny_policy), probe_sequences(19, 4)
-    assert probes == probe_sequences(19, 4) != probe_sequences(19, 5)
+    engine, probes = start(tiny_policy), probe_prompts(tiny_policy, 9)
+    assert [len(ids) for ids in probes] == [9, 9]
     trusted = score(load(tiny_policy), probes, 2)
     assert prove_weights(engine, probes, trusted, 1e-5) < 1e-5
     trusted[1][2] += 0.25

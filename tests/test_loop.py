@@ -206,3 +206,16 @@ def test_unknown_policy_names_the_closest(tiny_policy: Path, tmp_path: Path) -> 
     (tmp_path / "policy/model.safetensors").unlink()
     with pytest.raises(UserError, match="policy"):
         train(config(tmp_path / "policy"), tmp_path / "run2", report=quiet)
+
+
+def test_a_checkpoint_with_another_tokenizer_stops_the_resume(tiny_policy: Path, tmp_path: Path) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("step 0003"):
+            raise Interrupted("SIGTERM")
+
+    with pytest.raises(Interrupted):
+        train(config(tiny_policy), tmp_path / "run", report=stop)
+    tokenizer = tmp_path / "run/checkpoints/step_000002/tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"7"', '"x"'))
+    with pytest.raises(UserError, match="tokenizer"):
+        train(config(tiny_policy), tmp_path / "run", report=quiet)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from tasks.engines import Completion, Finish, Request, Sampling, WeightMismatch, open_engine
 from tasks.engines.forward import score
-from tasks.engines.proof import probe_sequences, prove_weights
+from tasks.engines.proof import probe_prompts, prove_weights
 from tasks.engines.select import vllm_installed
 from tasks.errors import UserError
 from tasks.seeds import derive_seed
@@ -177,7 +177,7 @@ def test_update_reaches_a_tied_head(engine: Any, folders: dict[str, Path]) -> No
     model = load(folders["llama-1"])
     assert "lm_head.weight" not in dict(model.named_parameters())
     engine.update(model.named_parameters())
-    probes = probe_sequences(model.config.vocab_size, 7)
+    probes = probe_prompts(folders["llama-0"], 16)
     prove_weights(engine, probes, score(model, probes, 8), 1e-4)
     engine.update(load(folders["llama-0"]).state_dict().items())  # lm_head twice: as itself and as embedding
     prove_weights(engine, probes, score(load(folders["llama-0"]), probes, 8), 1e-4)
@@ -186,7 +186,7 @@ def test_update_reaches_a_tied_head(engine: Any, folders: dict[str, Path]) -> No
 def test_a_small_step_is_noticed(engine: Any, folders: dict[str, Path]) -> None:
     model = load(folders["llama-0"])
     engine.update(model.named_parameters())
-    probes = probe_sequences(model.config.vocab_size, 7)
+    probes = probe_prompts(folders["llama-0"], 16)
     with torch.no_grad():
         model.model.embed_tokens.weight += 1e-3 * torch.randn(
             model.model.embed_tokens.weight.shape, generator=torch.Generator().manual_seed(0)

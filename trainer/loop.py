@@ -11,8 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.catalog import load_problems
-from tasks.checkpoints import inspect_checkpoint
+from tasks.checkpoints import check_tokenizer, inspect_checkpoint
 from tasks.engines import Engine, open_engine
+from tasks.engines.proof import probe_prompts
 from tasks.grading import grade
 from tasks.schema import Grade, Problem
 from tasks.settings import claim_folder
@@ -41,6 +42,8 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     optimizer: torch.optim.Optimizer
     engine: Engine
+    probes: list[list[int]]
+    """Prompts on which engine and model are compared after every update."""
 
 
 def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print) -> None:
@@ -88,7 +91,7 @@ def train_step(policy: Policy, problems: list[Problem], config: TrainConfig, ste
     batch = build_batch(groups, grades, ARMS[config.arm])
     result = update(policy.model, policy.reference, policy.optimizer, batch, config)
     updated = time.perf_counter()
-    gap = sync_weights(policy.model, policy.engine, dtype=config.dtype, seed=config.seed, step=step)
+    gap = sync_weights(policy.model, policy.engine, policy.probes, config.dtype)
     ended = time.perf_counter()
     return {
         **step_metrics(groups, grades, batch, result),
@@ -104,7 +107,7 @@ def open_policy(config: TrainConfig, out: Path, step: int) -> Policy:
     """Load the weights of `step` with their optimizer state and start the rollout engine on them."""
     base = policy_folder(config.policy)
     folder = step_folder(out, step) if step else base
-    inspect_checkpoint(folder)
+    check_tokenizer(inspect_checkpoint(folder), inspect_checkpoint(base).tokenizer_hash, str(base))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # eval mode throughout: dropout in the update would make it another policy than the one that was sampled
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
@@ -126,7 +129,14 @@ def open_policy(config: TrainConfig, out: Path, step: int) -> Policy:
         gpu_memory_share=ROLLOUT_MEMORY_SHARE,
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return Policy(model=model, reference=reference, tokenizer=tokenizer, optimizer=optimizer, engine=engine)
+    return Policy(
+        model=model,
+        reference=reference,
+        tokenizer=tokenizer,
+        optimizer=optimizer,
+        engine=engine,
+        probes=probe_prompts(folder, longest=32),
+    )
 
 
 def grade_group(group: RolloutGroup, tokenizer: PreTrainedTokenizerBase) -> list[Grade]:

@@ -22,11 +22,16 @@ NOT_ARCHITECTURE = {"_name_or_path", "transformers_version", "dtype", "torch_dty
 NOT_ARCHITECTURE |= {"bos_token_id", "eos_token_id", "pad_token_id"}
 
 
-def probe_sequences(vocab_size: int, seed: int, *, count: int = 4, length: int = 16) -> list[list[int]]:
-    """Draw (count, length) random token ids: text no model was trained on, so weights show in every token."""
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    drawn: list[list[int]] = generator.integers(vocab_size, size=(count, length)).tolist()
-    return drawn
+PROBE_TEXTS = ("12 + 34 = 46, 7 * 8 = 56, 90 - 1 = 89", "What is 3 + 4? The answer is 7.")
+"""Text, not random tokens: on those SmolLM2 amplifies rounding, up to 5e-3 nats with sound weights."""
+
+
+def probe_prompts(folder: Path, longest: int) -> list[list[int]]:
+    """Write fixed texts with the folder's own tokenizer, at most `longest` ids each."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return [tokenizer.encode(text, add_special_tokens=False).ids[:longest] for text in PROBE_TEXTS]
 
 
 def largest_difference(
@@ -48,7 +53,7 @@ def prove_weights(
 
     Args:
         engine: the engine under suspicion.
-        sequences: token ids, at least two each; see `probe_sequences`.
+        sequences: token ids, at least two each; see `probe_prompts`.
         expected: for every sequence, log p of tokens 1, 2, ... at temperature 1.
         tolerance: largest absolute difference allowed, in nats.
 

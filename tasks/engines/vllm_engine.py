@@ -20,7 +20,7 @@ from tasks.engines.forward import load_model, score
 from tasks.engines.proof import (
     TOLERANCE,
     check_architecture,
-    probe_sequences,
+    probe_prompts,
     prove_weights,
     stored_tensors,
 )
@@ -40,7 +40,6 @@ PREFILL_TOKENS = 4096
 """Prompt tokens of one engine step; at least one whole prompt must fit."""
 TEMPERATURES = (0.01, 2.0)
 """What vLLM takes; below it draws at 0.01 without an error."""
-PROBE_SEED, PROBE_LENGTH = 20250921, 16
 
 
 @contextmanager
@@ -222,8 +221,7 @@ class VllmEngine:
     def _prove(self, folder: Path) -> set[str]:
         """Compare with a float32 forward of the folder; return the names of its parameters."""
         model = load_model(folder, "float32", "cpu")
-        length = min(PROBE_LENGTH, self._max_model_len - 1)
-        probes = probe_sequences(model.config.get_text_config().vocab_size, PROBE_SEED, length=length)
+        probes = probe_prompts(folder, self._max_model_len - 1)
         prove_weights(self, probes, score(model, probes, len(probes)), TOLERANCE[self._dtype])
         return {name for name, _ in model.named_parameters()}
 
