@@ -26,27 +26,8 @@ State = Literal["running", "done", "stopped", "failed"]
 @contextmanager
 def recorded(out: Path, config: TrainConfig, *, device: str, engine: str) -> Iterator[None]:
     """Keep the manifest's state true: running inside the block, then done, stopped or failed."""
-    write_manifest(out, config, state="running", device=device, engine=engine)
-    try:
-        yield
-    except (Interrupted, KeyboardInterrupt):
-        write_manifest(out, config, state="stopped", device=device, engine=engine, reason="interrupted")
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        write_manifest(out, config, state="failed", device=device, engine=engine, reason=reason)
-        raise
-    write_manifest(out, config, state="done", device=device, engine=engine)
-
-
-def write_manifest(
-    out: Path, config: TrainConfig, *, state: State, device: str, engine: str, reason: str = ""
-) -> None:
-    """Write the manifest; the state says whether the run can be used."""
-    sha, dirty = git_state()
-    manifest = {
-        "state": state,
-        "reason": reason,
+    sha, dirty = git_state()  # of the code that is loaded now, not of the checkout when the run ends
+    made_with = {
         "config_hash": config.digest(),
         "seed": config.seed,
         "git_sha": sha,
@@ -54,8 +35,22 @@ def write_manifest(
         "versions": package_versions(),
         "device": device,
         "engine": engine,
-        "written_at": utc_now(),
     }
+    write_manifest(out, "running", made_with)
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        write_manifest(out, "stopped", made_with, reason="interrupted")
+        raise
+    except Exception as error:
+        write_manifest(out, "failed", made_with, reason=f"{type(error).__name__}: {error}")
+        raise
+    write_manifest(out, "done", made_with)
+
+
+def write_manifest(out: Path, state: State, made_with: dict[str, Any], reason: str = "") -> None:
+    """Write the manifest; the state says whether the run can be used."""
+    manifest = {"state": state, "reason": reason, "written_at": utc_now(), **made_with}
     write_json(out / "manifest.json", manifest)
 
 
