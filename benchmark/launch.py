@@ -100,8 +100,15 @@ def _start(job: Job) -> _Running:
     with job.log.open("ab") as log:
         log_start = log.tell()  # before the child writes: it shares this file's position
         try:
-            # a session of its own: Ctrl-C reaches this process alone, which then stops its children in order
-            process = subprocess.Popen(job.command, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                job.command,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C reaches this process alone, which then stops its children in order
+                start_new_session=True,
+                # one thread each unless the user says otherwise: more threads than cores stall for seconds
+                env={"OMP_NUM_THREADS": "1", **os.environ},
+            )
         except OSError as error:
             raise UserError(
                 f"{job.name}: command {job.command[0]!r} is not there or cannot be run ({error.strerror}); "

@@ -180,6 +180,7 @@ def test_every_way_to_write_a_number_is_that_number(number: int) -> None:
 def test_the_extracted_answer_is_reported() -> None:
     assert extract_answer("first \\boxed{3}, no: \\boxed{\\frac{1}{2}}") == "\\frac{1}{2}"
     assert extract_answer("\\boxed{\\{x : x > {2}\\}}") == "\\{x : x > {2}\\}"
+    assert extract_answer("\\boxed{\\left\\{5\\right.} and 7") == "\\left\\{5\\right."
     assert extract_answer("from 1,000, to 2,") == "2"
     assert grade("so 12", "13", LENGTH).answer == "12"  # truncated, but shown to whoever reads the samples
 
@@ -206,6 +207,7 @@ LONG = [
     ("answer" + " " * 100_000 + "7", CORRECT),
     ("answer is" + " " * 100_000 + "7", CORRECT),
     ("answer is 7" + " " * 100_000 + "x", CORRECT),
+    ("answer is" + " " * 100_000 + "7 x", CORRECT),
     ("</think>" * 12_000 + "7", CORRECT),
 ]
 
