@@ -167,6 +167,8 @@ def _dress(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8.5)
     axes.margins(x=0.02)
+    low, high = axes.get_ylim()  # a t band of few seeds can leave the range that accuracy has
+    axes.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
 def _percent(value: float, position: int | None = None) -> str:
