@@ -125,8 +125,9 @@ def _check(one: _Running) -> None:
         log.seek(one.log_start)
         lines = log.read().decode(errors="replace").strip().splitlines()
     last = lines[-1] if lines else "no output"
-    if code == USAGE:
-        raise UserError(last.removeprefix("error: "))
+    if code == USAGE:  # its own line, wherever the buffers of its two streams have put it
+        told = [line for line in lines if line.startswith("error: ")]
+        raise UserError(told[-1].removeprefix("error: ") if told else last)
     raise InfrastructureError(f"{one.job.name} ended with exit code {code} ({last}); see {one.job.log}")
 
 

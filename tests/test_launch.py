@@ -190,11 +190,13 @@ def test_only_this_attempt_s_words_are_passed_on(tmp_path: Path) -> None:
 
 
 SUPERVISOR = """
+import signal
 import sys
 from pathlib import Path
 from benchmark.launch import Job, run_jobs
 from tasks.errors import run_cli, stop_on_sigterm
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores Ctrl-C
 stop_on_sigterm()
 code = "import os, time; open({pid!r}, 'w').write(str(os.getpid())); time.sleep(600)"
 jobs = [Job(name="one", command=[sys.executable, "-S", "-c", code], log=Path({log!r}))]
