@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 
 from benchmark.rows import read_rows
 from benchmark.score import TIMES
+from benchmark.store import read_samples
 
 ROOT = Path(__file__).parent.parent
 STEPS = 2
@@ -47,10 +47,11 @@ def test_everything_is_there(finished: Path) -> None:
     assert all(row["n_items"] == (512 if row["split"] == "test" else 256) for row in rows)
     base = [row for row in rows if row["arm"] == "base" and row["split"] == "test"]
     assert 0.3 <= base[0]["value"] <= 0.6  # the embedded policy starts where there is something to learn
-    headers = [json.loads(path.open().readline()) for path in (finished / "samples").iterdir()]
     values = {row["sample_key"]: row["value"] for row in rows}
-    assert len(headers) == len(set(values))
-    for path, header in zip((finished / "samples").iterdir(), headers, strict=True):
+    texts = list((finished / "samples").iterdir())
+    assert {path.stem for path in texts} == set(values)
+    for path in texts:
+        header, _ = read_samples(path)
         assert header["effective"]["lm_eval_accuracy"] == values[path.stem]  # lm-eval and our score agree
 
 
