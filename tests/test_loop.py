@@ -52,6 +52,17 @@ def without_times(out: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in read_metrics(out)]
 
 
+def train_to_step_3(policy: Path, out: Path) -> None:
+    """Leave a run that was stopped after step 3, with a checkpoint at step 2."""
+
+    def stop(line: str) -> None:
+        if line.startswith("step 0003"):
+            raise Interrupted("SIGTERM")
+
+    with pytest.raises(Interrupted):
+        train(config(policy), out, report=stop)
+
+
 @pytest.fixture
 def odd_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained policy is never right, and without reward nothing moves: let odd texts win instead."""
@@ -153,12 +164,7 @@ def test_another_configuration_is_refused_and_nothing_changes(tiny_policy: Path,
 
 
 def test_a_corrupt_checkpoint_stops_the_resume(tiny_policy: Path, tmp_path: Path) -> None:
-    def stop(line: str) -> None:
-        if line.startswith("step 0003"):
-            raise Interrupted("SIGTERM")
-
-    with pytest.raises(Interrupted):
-        train(config(tiny_policy), tmp_path / "run", report=stop)
+    train_to_step_3(tiny_policy, tmp_path / "run")
     weights = tmp_path / "run/checkpoints/step_000002/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError, match="step_000002"):
@@ -209,12 +215,7 @@ def test_unknown_policy_names_the_closest(tiny_policy: Path, tmp_path: Path) -> 
 
 
 def test_a_checkpoint_with_another_tokenizer_stops_the_resume(tiny_policy: Path, tmp_path: Path) -> None:
-    def stop(line: str) -> None:
-        if line.startswith("step 0003"):
-            raise Interrupted("SIGTERM")
-
-    with pytest.raises(Interrupted):
-        train(config(tiny_policy), tmp_path / "run", report=stop)
+    train_to_step_3(tiny_policy, tmp_path / "run")
     tokenizer = tmp_path / "run/checkpoints/step_000002/tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace('"7"', '"x"'))
     with pytest.raises(UserError, match="tokenizer"):
