@@ -18,6 +18,7 @@ from benchmark.runs import distinct_checkpoints, read_runs
 from benchmark.score import score
 from benchmark.store import sample_key, samples_path
 from benchmark.suite import Suite, run_folder, train_command
+from tasks.engines.select import INSTALL
 from tasks.errors import InfrastructureError, UserError
 
 
@@ -75,9 +76,7 @@ def usable_engine(name: str) -> tuple[str, str]:
     if not problem:
         return "vllm", "it is installed and imports"
     if name == "vllm":
-        raise UserError(
-            f"engine 'vllm': {problem}; use --engine transformers, or install it (README, Install)"
-        )
+        raise UserError(f"engine 'vllm': {problem}; use --engine transformers, or install it: {INSTALL}")
     return "transformers", f"vLLM cannot be used: {problem}"
 
 

@@ -15,7 +15,7 @@ from tasks.errors import UserError, closest
 if TYPE_CHECKING:
     from torch import nn
 
-INSTALL = "pip install -e '.[vllm]' on a GPU, see docs for the CPU build"
+INSTALL = "`pip install -e .[vllm]` for a GPU, `python -m tasks.engines.install` for a CPU"
 
 
 def vllm_installed() -> bool:
