@@ -99,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     claim_folder(out, "suite.json", suite)
     engine = _chosen_engine(arguments, suite)
-    words = [arguments.suite, *(word for text in arguments.set for word in ("--set", text))]
+    words = [arguments.suite, *_overrides(arguments)]
     timing = run_suite(suite, words, out, engine, jobs)
     _write_report(arguments, engine, timing)
 
@@ -120,9 +120,11 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 def _score(arguments: argparse.Namespace) -> None:
     suite, out = _suite(arguments)
+    from benchmark.runs import read_runs
     from benchmark.score import score
 
-    rows = score(suite, out, _chosen_engine(arguments, suite))
+    runs = read_runs(suite, out)  # before vLLM is looked for: that takes seconds
+    rows = score(suite, runs, out, _chosen_engine(arguments, suite))
     print(f"{len(rows)} rows in {out / 'rows.jsonl'}")
 
 
@@ -162,7 +164,11 @@ def _run_command(arguments: argparse.Namespace) -> str:
         words += ["--out", str(arguments.out)]
     if arguments.engine:
         words += ["--engine", arguments.engine]
-    return shlex.join([*words, *(word for text in arguments.set for word in ("--set", text))])
+    return shlex.join([*words, *_overrides(arguments)])
+
+
+def _overrides(arguments: argparse.Namespace) -> list[str]:
+    return [word for text in arguments.set for word in ("--set", text)]
 
 
 def _agree(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmark.generate import SCORED, missing_work, sample_request
 from benchmark.launch import Job, run_jobs
-from benchmark.runs import distinct_checkpoints, read_runs
+from benchmark.runs import TrainedRun, distinct_checkpoints, read_runs
 from benchmark.score import score
 from benchmark.store import sample_key, samples_path
 from benchmark.suite import Suite, run_folder, train_command
@@ -50,9 +50,10 @@ def run_suite(suite: Suite, suite_arguments: list[str], out: Path, engine: str, 
         started = time.perf_counter()
         train(suite, out, jobs)
         trained = time.perf_counter()
-        generate(suite, suite_arguments, out, engine, jobs)
+        runs = read_runs(suite, out)  # hashes every checkpoint: once for both stages
+        generate(suite, runs, suite_arguments, out, engine, jobs)
         generated = time.perf_counter()
-        score(suite, out, engine)
+        score(suite, runs, out, engine)
     ended = time.perf_counter()
     stages = {"train": trained - started, "generate": generated - trained, "score": ended - generated}
     return {stage: f"{seconds:.0f} s" for stage, seconds in stages.items()}
@@ -118,9 +119,11 @@ def _is_done(folder: Path) -> bool:
     return manifest["state"] == "done" and any((folder / "checkpoints").glob("step_*"))
 
 
-def generate(suite: Suite, suite_arguments: list[str], out: Path, engine: str, jobs: int) -> None:
+def generate(
+    suite: Suite, runs: list[TrainedRun], suite_arguments: list[str], out: Path, engine: str, jobs: int
+) -> None:
     """Share the missing texts out over worker processes, each with an engine of its own."""
-    checkpoints = distinct_checkpoints(read_runs(suite, out))
+    checkpoints = distinct_checkpoints(runs)
     if not missing_work(suite, checkpoints, out, engine):
         return
     files = [

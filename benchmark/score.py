@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.generate import SCORED, sample_request
 from benchmark.rows import IDENTITY, ResultRow, append_rows, read_rows
-from benchmark.runs import TrainedRun, read_runs
+from benchmark.runs import TrainedRun
 from benchmark.stats import item_standard_error
 from benchmark.store import Sample, read_samples, sample_key, samples_path
 from benchmark.suite import BASE, Suite
@@ -23,7 +23,7 @@ TIMES = {"train_s", "wall_s", "scored_at"}
 """Columns that differ between two runs of the same thing."""
 
 
-def score(suite: Suite, out: Path, engine: str) -> list[ResultRow]:
+def score(suite: Suite, runs: list[TrainedRun], out: Path, engine: str) -> list[ResultRow]:
     """Grade every stored text of the suite and append what is new to OUT/rows.jsonl.
 
     Returns:
@@ -32,7 +32,6 @@ def score(suite: Suite, out: Path, engine: str) -> list[ResultRow]:
     Raises:
         UserError: texts are missing or damaged: nothing is scored as wrong because it is not there.
     """
-    runs = read_runs(suite, out)
     rows = [
         row
         for task in suite.tasks

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from benchmark.generate import ask, quiet_task_manager, sample_request
 from benchmark.lm import EngineLM
+from benchmark.runs import read_runs
 from benchmark.score import score
 from benchmark.store import Sample, write_samples
 from benchmark.suite import Suite, run_folder
@@ -208,7 +209,7 @@ def test_our_score_of_the_same_samples_is_the_number_of_lm_eval(
             request = sample_request(suite, checkpoint, "add2", split, "transformers")  # type: ignore[arg-type]
             write_samples(out, request, effective | {"seconds": 0.0}, samples)
             theirs[step, split] = effective["lm_eval_accuracy"]
-    rows = {(row.step, row.split): row for row in score(suite, out, "transformers")}
+    rows = {(row.step, row.split): row for row in score(suite, read_runs(suite, out), out, "transformers")}
     assert {place: row.value for place, row in rows.items()} == theirs
     assert theirs[1, "test"] == pytest.approx(5 / 12)
     assert (rows[1, "test"].n_truncated, rows[1, "test"].n_unparsed) == (1, 5)

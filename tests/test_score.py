@@ -136,7 +136,7 @@ def by_place(rows: list[ResultRow]) -> dict[tuple[str, int | None, int, str], Re
 
 
 def test_every_cell_has_its_value(out: Path) -> None:
-    rows = by_place(score(make_suite(), out, ENGINE))
+    rows = by_place(score(make_suite(), read_runs(make_suite(), out), out, ENGINE))
     assert rows.keys() == {(*place, split) for place in RIGHT for split in SIZE}
     for (*place, split), row in rows.items():
         right = RIGHT[tuple(place)] + 1  # type: ignore[index]
@@ -147,7 +147,7 @@ def test_every_cell_has_its_value(out: Path) -> None:
 
 def test_every_column_of_one_row(out: Path) -> None:
     suite = make_suite()
-    row = by_place(score(suite, out, ENGINE))["lambda_grpo", 1, 4, "test"]
+    row = by_place(score(suite, read_runs(suite, out), out, ENGINE))["lambda_grpo", 1, 4, "test"]
     found = inspect_checkpoint(run_folder(out, "lambda_grpo", 1) / "checkpoints" / "step_000004")
     assert row.model_dump(exclude={"scored_at", "value", "stderr"}) == {
         "schema_version": 1,
@@ -185,7 +185,7 @@ def test_every_column_of_one_row(out: Path) -> None:
 def test_samples_of_an_item_are_averaged_before_items(out: Path) -> None:
     suite = make_suite(samples=4, temperature=0.5)
     write_texts(suite, out, RIGHT)
-    row = by_place(score(suite, out, ENGINE))["grpo", 0, 4, "test"]
+    row = by_place(score(suite, read_runs(suite, out), out, ENGINE))["grpo", 0, 4, "test"]
     means = np.array([1.0] * 10 + [0.25] + [0.0] * 69)
     assert row.value == pytest.approx(10.25 / 80, abs=1e-12)
     assert row.stderr == pytest.approx(means.std(ddof=1) / 80**0.5, rel=1e-9)
@@ -193,7 +193,7 @@ def test_samples_of_an_item_are_averaged_before_items(out: Path) -> None:
 
 
 def test_the_base_is_one_row_for_all_runs(out: Path) -> None:
-    rows = score(make_suite(), out, ENGINE)
+    rows = score(make_suite(), read_runs(make_suite(), out), out, ENGINE)
     base = [row for row in rows if row.step == 0]
     assert [(row.arm, row.seed, row.tokens, row.train_s, row.split) for row in base] == [
         ("base", None, 0, 0.0, "validation"),
@@ -203,19 +203,19 @@ def test_the_base_is_one_row_for_all_runs(out: Path) -> None:
 
 
 def test_scoring_again_appends_nothing(out: Path) -> None:
-    first = score(make_suite(), out, ENGINE)
+    first = score(make_suite(), read_runs(make_suite(), out), out, ENGINE)
     written = (out / "rows.jsonl").read_bytes()
     assert read_rows(out / "rows.jsonl") == first
-    again = score(make_suite(), out, ENGINE)
+    again = score(make_suite(), read_runs(make_suite(), out), out, ENGINE)
     assert (out / "rows.jsonl").read_bytes() == written
     assert by_place(again).keys() == by_place(first).keys()
 
 
 def test_a_changed_verdict_appends_its_row_alone(out: Path) -> None:
-    score(make_suite(), out, ENGINE)
+    score(make_suite(), read_runs(make_suite(), out), out, ENGINE)
     before = (out / "rows.jsonl").read_bytes()
     write_texts(make_suite(), out, {("grpo", 1, 4): 1})
-    score(make_suite(), out, ENGINE)
+    score(make_suite(), read_runs(make_suite(), out), out, ENGINE)
     after = (out / "rows.jsonl").read_bytes()
     assert after.startswith(before)
     added = [json.loads(line) for line in after[len(before) :].splitlines()]
@@ -223,8 +223,8 @@ def test_a_changed_verdict_appends_its_row_alone(out: Path) -> None:
 
 
 def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
-    score(make_suite(), out, ENGINE)
-    score(make_suite(kind="smoke"), out, ENGINE)
+    score(make_suite(), read_runs(make_suite(), out), out, ENGINE)
+    score(make_suite(kind="smoke"), read_runs(make_suite(kind="smoke"), out), out, ENGINE)
     kinds = [row.kind for row in read_rows(out / "rows.jsonl")]
     assert kinds == ["real"] * 18 + ["smoke"] * 18
 
@@ -236,7 +236,7 @@ def stored(out: Path, arm: str = "grpo", seed: int = 0, step: int = 2) -> Path:
 
 def refused(out: Path, message: str, suite: Suite | None = None) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        score(suite or make_suite(), out, ENGINE)
+        score(suite or make_suite(), read_runs(suite or make_suite(), out), out, ENGINE)
     assert "\n" not in str(caught.value)
     assert not (out / "rows.jsonl").exists()
 
@@ -249,7 +249,7 @@ def test_missing_texts_are_not_wrong_answers(out: Path) -> None:
 
 def test_texts_of_another_engine_are_missing(out: Path) -> None:
     with pytest.raises(UserError, match="no texts for sums1 validation"):
-        score(make_suite(), out, "vllm")
+        score(make_suite(), read_runs(make_suite(), out), out, "vllm")
 
 
 def test_missing_and_foreign_items_are_refused(out: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_broken_checkpoint_is_refused(out: Path) -> None:
 
 def test_a_half_written_checkpoint_under_its_temporary_name_is_no_checkpoint(out: Path) -> None:
     (run_folder(out, "grpo", 0) / "checkpoints" / ".step_000006.99.tmp").mkdir()
-    assert len(score(make_suite(), out, ENGINE)) == 18
+    assert len(score(make_suite(), read_runs(make_suite(), out), out, ENGINE)) == 18
 
 
 @pytest.mark.parametrize(
