@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import nn
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -21,11 +24,16 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from benchmark.rows import ResultRow
 from tasks.engines import Request
 from tasks.seeds import derive_seed
+from trainer.packing import use_tree_attention
+
+__all__ = ["build_tiny", "char_tokenizer", "gradient_of", "load_double"]
 
 CHARACTERS = "0123456789+-*= \n"
 PAD, BOS, EOS = 0, 1, 2
@@ -79,6 +87,24 @@ def _qwen2(tied: bool) -> PreTrainedModel:
     )
 
 
+def _qwen3(tied: bool) -> PreTrainedModel:
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=VOCABULARY,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=32,
+            max_position_embeddings=POSITIONS,
+            tie_word_embeddings=tied,
+            initializer_range=0.2,
+            **IDS,
+        )
+    )
+
+
 def _gpt2(tied: bool) -> PreTrainedModel:
     return GPT2LMHeadModel(
         GPT2Config(
@@ -94,7 +120,12 @@ def _gpt2(tied: bool) -> PreTrainedModel:
     )
 
 
-FAMILIES: dict[str, Callable[[bool], PreTrainedModel]] = {"llama": _llama, "qwen2": _qwen2, "gpt2": _gpt2}
+FAMILIES: dict[str, Callable[[bool], PreTrainedModel]] = {
+    "llama": _llama,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+    "gpt2": _gpt2,
+}
 
 
 def build_tiny(folder: Path, family: str = "llama", *, seed: int = 0, tied: bool = True) -> Path:
@@ -106,9 +137,33 @@ def build_tiny(folder: Path, family: str = "llama", *, seed: int = 0, tied: bool
     return folder
 
 
+def load_double(folder: Path) -> PreTrainedModel:
+    """Load a model, ready for the tree, that computes in float64 throughout.
+
+    transformers' RMS norms go through float32 whatever the model's dtype, which would leave 1e-7 in
+    gradients.
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder).double().eval()
+    for module in model.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.forward = partial(_rms_norm, module)
+    use_tree_attention(model)
+    return model
+
+
+def _rms_norm(module: nn.Module, states: torch.Tensor) -> torch.Tensor:
+    scale = torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
+    return module.weight * states * scale
+
+
+def gradient_of(model: nn.Module) -> torch.Tensor:
+    """Return the gradient of all parameters as one vector."""
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
 @pytest.fixture(scope="session")
 def tiny() -> ModuleType:
-    """Return this module: `build_tiny` and `char_tokenizer` for tests that want another tiny model."""
+    """Return this module: `build_tiny`, `load_double` and more for tests that want another tiny model."""
     return sys.modules[__name__]
 
 
@@ -155,3 +210,9 @@ def make_row() -> Callable[..., ResultRow]:
 def make_rows() -> Callable[..., list[ResultRow]]:
     """Return `synthetic.make_rows`: saturating learning curves as result rows."""
     return _load("synthetic").make_rows
+
+
+@pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """Return groups.py: `make_groups`, `make_batch` and `make_config` for tests of the update."""
+    return _load("groups")

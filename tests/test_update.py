@@ -1,7 +1,9 @@
-"""Log-probabilities and the update: against plain forwards, and the same whatever the micro-batches."""
+"""The update: against the formula written out row by row, and what its options do."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,46 +16,7 @@ from trainer.arms import ARMS
 from trainer.batch import Batch, Row
 from trainer.config import TrainConfig
 from trainer.logprobs import completion_logprobs
-from trainer.tree import process_tree
-from trainer.update import update
-
-CONFIG = TrainConfig(
-    policy="embedded",
-    task="add2",
-    steps=1,
-    problems_per_step=2,
-    group_size=4,
-    max_new_tokens=8,
-    learning_rate=0.0,
-    micro_batch=8,
-    checkpoint_every=1,
-    gradient_clip=1e9,
-)
-
-
-def random_batch(arm: str, seed: int, *, groups: int = 2, members: int = 4) -> Batch:
-    """Make groups over a small vocabulary, so that prefixes are shared, with advantages of both signs."""
-    rng = np.random.default_rng(seed)
-    rows: list[Row] = []
-    trees, advantages, normaliser = [], [], 0.0
-    for _ in range(groups):
-        prompt = rng.integers(3, 15, size=rng.integers(2, 6))
-        tokens = [rng.integers(3, 5, size=rng.integers(1, 8)) for _ in range(members)]
-        tree = process_tree(tokens)
-        weights = ARMS[arm].weigh(tree)
-        advantage_g = rng.normal(size=members)
-        normaliser += ARMS[arm].mass(tree, weights)
-        trees.append(tree)
-        advantages.append(advantage_g)
-        rows += [
-            Row(ids=np.concatenate([prompt, ids]), prompt=len(prompt), advantage=float(a), weight_t=w)
-            for ids, a, w in zip(tokens, advantage_g, weights, strict=True)
-        ]
-    return Batch(rows=rows, trees=trees, advantages=advantages, normaliser=normaliser)
-
-
-def load(folder: Path) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(folder).double()
+from trainer.update import UpdateResult, update
 
 
 def one_by_one(model: PreTrainedModel, rows: list[Row], temperature: float) -> torch.Tensor:
@@ -66,108 +29,185 @@ def one_by_one(model: PreTrainedModel, rows: list[Row], temperature: float) -> t
     return torch.stack(parts)
 
 
-def gradient(model: PreTrainedModel) -> torch.Tensor:
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+def sgd(model: PreTrainedModel, lr: float = 0.0) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=lr)
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_logprobs_equal_each_row_alone(
-    tiny: ModuleType, tmp_path: Path, family: str, temperature: float
+def step_by_definition(
+    model: PreTrainedModel, reference: PreTrainedModel, batch: Batch, config: TrainConfig, lr: float
 ) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, family)).eval()
-    rows = random_batch("grpo", 0).rows
-    ours = completion_logprobs(model, rows, temperature)
-    assert torch.allclose(ours, one_by_one(model, rows, temperature), atol=1e-5)  # float32 kernels
-
-
-@pytest.mark.parametrize("arm", sorted(ARMS))
-def test_gradient_is_the_formula_row_by_row(tiny_policy: Path, arm: str) -> None:
-    """Rebuild -(1/N) Σ w·a·∇log π from rows alone and counts by definition."""
-    batch = random_batch(arm, 1)
-    model = load(tiny_policy)
-    logp = one_by_one(model, batch.rows, 1.0)
-    tokens = [row.ids[row.prompt :].tolist() for row in batch.rows]
-    weights = []
-    for i, row in enumerate(tokens):
-        group = tokens[i // 4 * 4 : i // 4 * 4 + 4]
-        for t in range(len(row)):
-            count = sum(other[: t + 1] == row[: t + 1] for other in group)
-            weights.append(batch.rows[i].advantage / (count if arm == "lambda_grpo" else 1))
-    (-(torch.tensor(weights, dtype=torch.float64) * logp).sum() / sum(map(len, tokens))).backward()
-    expected = gradient(model)
-    model.zero_grad()
-    update(model, None, torch.optim.SGD(model.parameters(), lr=0.0), batch, CONFIG)
-    assert torch.allclose(gradient(model), expected, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("arm", sorted(ARMS))
-@pytest.mark.parametrize("micro_batch", [1, 3, 5])
-def test_micro_batches_change_nothing(tiny_policy: Path, arm: str, micro_batch: int) -> None:
-    batch = random_batch(arm, 2)
-    results, gradients = [], []
-    for size in (8, micro_batch):
-        model = load(tiny_policy)
-        config = CONFIG.model_copy(update={"micro_batch": size})
-        results.append(update(model, None, torch.optim.SGD(model.parameters(), lr=0.0), batch, config))
-        gradients.append(gradient(model))
-    assert torch.allclose(*gradients, rtol=1e-9, atol=1e-12)
-    assert results[0].loss == pytest.approx(results[1].loss, rel=1e-9)
-
-
-def test_kl_pulls_back_to_the_reference(tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
-    """With advantages of zero only the KL term acts; a step against its gradient lowers it."""
-    batch = random_batch("lambda_grpo", 3)
-    still = Batch(
-        rows=[Row(ids=r.ids, prompt=r.prompt, advantage=0.0, weight_t=r.weight_t) for r in batch.rows],
-        trees=batch.trees,
-        advantages=[np.zeros(4), np.zeros(4)],
-        normaliser=batch.normaliser,
+    """Take µ steps of -(1/N) Σ [w min(ρ P a, ρ clip(P) a) - w_kl D], every term written out."""
+    rows = batch.rows
+    advantage = torch.tensor([row.advantage for row in rows for _ in row.weight_t], dtype=torch.float64)
+    weight, kl_weight, rollout = (
+        torch.tensor(np.concatenate([getattr(row, name) for row in rows]))
+        for name in ("weight_t", "kl_weight_t", "rollout_logp_t")
     )
-    model = load(tiny_policy)
-    reference = load(tiny.build_tiny(tmp_path, seed=1))
-    config = CONFIG.model_copy(update={"kl_beta": 0.04})
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    old = one_by_one(model, rows, config.temperature).detach()
+    base = one_by_one(reference, rows, config.temperature).detach()
+    rho = 1.0
+    if config.importance_cap is not None:
+        rho = (old - rollout).exp().clamp(max=config.importance_cap)
+    for _ in range(config.updates_per_batch):
+        model.zero_grad()
+        logp = one_by_one(model, rows, config.temperature)
+        ratio = (logp - old).exp()
+        clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+        policy = torch.minimum(ratio * advantage, clipped * advantage) * rho
+        kl = config.kl_beta * ((base - logp).exp() - (base - logp) - 1)
+        (-(weight * policy - kl_weight * kl).sum() / batch.normaliser).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= lr * parameter.grad
+
+
+@pytest.mark.parametrize("arm", sorted(ARMS))
+@pytest.mark.parametrize("forward", ["padded", "tree"])
+def test_two_clipped_updates_are_the_formula_row_by_row(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path, tmp_path: Path, arm: str, forward: str
+) -> None:
+    config = made.make_config(
+        arm=arm,
+        forward=forward,
+        updates_per_batch=2,
+        clip_low=0.05,
+        clip_high=0.1,
+        kl_beta=0.04,
+        importance_cap=1.5,
+        temperature=0.7,
+        micro_batch=3,
+    )
+    batch = made.make_batch(1, config)
+    ours, theirs = tiny.load_double(tiny_policy), tiny.load_double(tiny_policy)
+    reference = tiny.load_double(tiny.build_tiny(tmp_path, seed=1))
+    result = update(ours, reference, sgd(ours, lr=0.02), batch, config)
+    step_by_definition(theirs, reference, batch, config, lr=0.02)
+    assert result.clipped_low + result.clipped_high > 0.02  # the second update has met both bounds
+    assert torch.allclose(tiny.gradient_of(ours), tiny.gradient_of(theirs), rtol=1e-9, atol=1e-12)
+    for name, parameter in ours.named_parameters():
+        assert torch.allclose(parameter, theirs.get_parameter(name), rtol=1e-10, atol=1e-12), name
+
+
+def test_the_first_update_of_a_batch_has_ratio_one(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path
+) -> None:
+    model = tiny.load_double(tiny_policy)
+    one = update(model, None, sgd(model, lr=1.0), made.make_batch(0), made.make_config())
+    assert all((ratio_t == 1.0).all() for ratio_t in one.ratios)
+    assert (one.clipped_low, one.clipped_high, len(one.gradient_norms)) == (0.0, 0.0, 1)
+    model = tiny.load_double(tiny_policy)
+    two = update(model, None, sgd(model, lr=1.0), made.make_batch(0), made.make_config(updates_per_batch=2))
+    assert max(abs(ratio_t - 1.0).max() for ratio_t in two.ratios) > 0.01
+    assert len(two.gradient_norms) == 2
+    assert two.loss == one.loss  # of the first inner update
+    assert two.logprobs[0].tolist() == one.logprobs[0].tolist()  # before any update
+
+
+def test_importance_is_measured_without_a_cap_and_used_with_one(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path
+) -> None:
+    results: dict[float | None, tuple[UpdateResult, torch.Tensor]] = {}
+    for cap in (None, 1e-9, 1e9):
+        model = tiny.load_double(tiny_policy)
+        result = update(model, None, sgd(model), made.make_batch(2), made.make_config(importance_cap=cap))
+        results[cap] = result, tiny.gradient_of(model)
+    plain, gradient = results[None]
+    rows = made.make_batch(2).rows
+    for ours, row, logp_t in zip(plain.importance, rows, plain.logprobs, strict=True):
+        np.testing.assert_allclose(ours, np.exp(logp_t - row.rollout_logp_t), rtol=1e-12)
+    assert torch.allclose(results[1e-9][1], gradient * 1e-9, rtol=1e-6, atol=1e-20)  # every weight is the cap
+    cosine = torch.nn.functional.cosine_similarity(results[1e9][1], gradient, dim=0)
+    assert cosine < 0.999
+
+
+def test_kl_pulls_back_to_the_reference(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path, tmp_path: Path
+) -> None:
+    """With advantages of zero only the KL term acts; a step against its gradient lowers it."""
+    config = made.make_config(arm="lambda_grpo", kl_beta=0.04)
+    batch = made.make_batch(3, config)
+    still = replace(
+        batch,
+        groups=[
+            replace(group, rows=[replace(row, advantage=0.0) for row in group.rows]) for group in batch.groups
+        ],
+    )
+    model, reference = tiny.load_double(tiny_policy), tiny.load_double(tiny.build_tiny(tmp_path, seed=1))
+    optimizer = sgd(model, lr=1e-3)
     before = update(model, reference, optimizer, still, config)
     after = update(model, reference, optimizer, still, config)
-    assert before.kl > 0
+    assert np.concatenate(before.kls).min() >= 0
     assert before.loss > 0
-    assert after.kl < before.kl
+    assert np.concatenate(after.kls).mean() < np.concatenate(before.kls).mean()
 
 
-def test_the_same_policy_has_no_kl(tiny_policy: Path) -> None:
-    model, config = load(tiny_policy), CONFIG.model_copy(update={"kl_beta": 0.04})
-    result = update(
-        model, load(tiny_policy), torch.optim.SGD(model.parameters(), lr=0.0), random_batch("grpo", 4), config
-    )
-    assert result.kl == 0.0
+def test_the_same_policy_has_no_kl(tiny: ModuleType, made: ModuleType, tiny_policy: Path) -> None:
+    model, config = tiny.load_double(tiny_policy), made.make_config(kl_beta=0.04)
+    result = update(model, tiny.load_double(tiny_policy), sgd(model), made.make_batch(4, config), config)
+    assert np.concatenate(result.kls).max() == 0.0
 
 
-def test_clipping_bounds_the_whole_gradient(tiny_policy: Path) -> None:
-    model = load(tiny_policy)
-    config = CONFIG.model_copy(update={"gradient_clip": 1e-3, "micro_batch": 3})
-    result = update(model, None, torch.optim.SGD(model.parameters(), lr=0.0), random_batch("grpo", 5), config)
-    assert result.gradient_norm > 1e-3
-    assert gradient(model).norm().item() == pytest.approx(1e-3, rel=1e-3)
+def test_entropy_is_that_of_the_sampled_distribution(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path
+) -> None:
+    model, config = tiny.load_double(tiny_policy), made.make_config(temperature=0.7)
+    batch = made.make_batch(5, config)
+    result = update(model, None, sgd(model), batch, config)
+    row = batch.rows[3]
+    logp = (model(input_ids=torch.from_numpy(row.ids)[None]).logits[0] / 0.7).log_softmax(-1)
+    want = -(logp.exp() * logp).sum(-1)[row.prompt - 1 : -1]
+    np.testing.assert_allclose(result.entropies[3], want.detach().numpy(), rtol=1e-9)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step(tiny_policy: Path) -> None:
-    model = load(tiny_policy)
-    batch = random_batch("grpo", 6)
+def test_clipping_bounds_the_whole_gradient(tiny: ModuleType, made: ModuleType, tiny_policy: Path) -> None:
+    model = tiny.load_double(tiny_policy)
+    config = made.make_config(gradient_clip=1e-3, micro_batch=3)
+    result = update(model, None, sgd(model), made.make_batch(5, config), config)
+    assert result.gradient_norms[0] > 1e-3
+    assert tiny.gradient_of(model).norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_the_step(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path, broken: float
+) -> None:
+    model, batch = tiny.load_double(tiny_policy), made.make_batch(6)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    object.__setattr__(batch.rows[0], "advantage", float("nan"))
+    batch.groups[0].rows[0] = replace(batch.groups[0].rows[0], advantage=broken)
     with pytest.raises(FloatingPointError, match="not taken"):
-        update(model, None, torch.optim.SGD(model.parameters(), lr=1.0), batch, CONFIG)
+        update(model, None, sgd(model, lr=1.0), batch, made.make_config())
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
-def test_bfloat16_points_the_same_way(tiny_policy: Path) -> None:
+def test_no_step_is_taken_where_no_token_counts(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path
+) -> None:
+    model = tiny.load_double(tiny_policy)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.1)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    result = update(model, None, optimizer, Batch(groups=[], normaliser=0.0), made.make_config())
+    assert (result.loss, result.gradient_norms, result.logprobs) == (0.0, [], [])
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_bfloat16_points_the_same_way(tiny: ModuleType, made: ModuleType, tiny_policy: Path) -> None:
     gradients = []
     for dtype in ("float32", "bfloat16"):
         model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
-        config = CONFIG.model_copy(update={"update_dtype": dtype})
-        update(model, None, torch.optim.SGD(model.parameters(), lr=0.0), random_batch("grpo", 7), config)
-        assert all(p.grad.dtype == torch.float32 for p in model.parameters())
-        gradients.append(gradient(model))
+        config = made.make_config(update_dtype=dtype, forward="padded")
+        update(model, None, sgd(model), made.make_batch(7), config)
+        assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+        gradients.append(tiny.gradient_of(model))
     cosine = torch.nn.functional.cosine_similarity(*gradients, dim=0).item()
     assert 0.999 < cosine < 1.0  # the same direction, but not the same numbers: the option does something
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt2"])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprobs_equal_each_row_alone(
+    tiny: ModuleType, made: ModuleType, tmp_path: Path, family: str, temperature: float
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, family)).eval()
+    rows = made.make_batch(0).rows
+    ours = completion_logprobs(model, rows, temperature, "padded").logp_n
+    assert torch.allclose(ours, one_by_one(model, rows, temperature), atol=1e-5)  # float32 kernels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,6 +41,24 @@ class TrainConfig(Settings):
     """Largest norm of the whole gradient."""
     kl_beta: float = Field(default=0.0, ge=0)
     """β of the KL term against the starting policy; 0 keeps no second model."""
+    updates_per_batch: int = Field(default=1, gt=0)
+    """µ, optimizer steps on the same rollouts."""
+    clip_low: float = Field(default=0.2, gt=0, le=1)
+    """ε_low: the ratio is clipped to [1 - ε_low, 1 + ε_high]. With one update per batch it is 1 and nothing
+    is."""
+    clip_high: float = Field(default=0.2, gt=0)
+    """ε_high."""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """Multiplies the policy term by min(π_trainer/π_rollout, cap): for rollouts in another precision than the
+    update. None leaves it out; the ratio is logged either way."""
+    truncated: Literal["kept", "masked"] = "kept"
+    """Masked completions that hit the token limit weigh nothing; they still count in |λ| and in the mean
+    reward."""
+    equal_reward_groups: Literal["kept", "dropped"] = "kept"
+    """Groups whose known rewards are equal: kept they count in the normaliser (and feel the KL term)."""
+    forward: Literal["auto", "padded", "tree"] = "auto"
+    """How the update runs the model: each row by itself, or each distinct prefix once (trainer/packing.py).
+    The gradient is the same; auto takes what costs less for each micro-batch."""
     micro_batch: int = Field(gt=0)
     """Completions per forward and backward pass: memory only, the gradient stays the same."""
     checkpoint_every: int = Field(gt=0)

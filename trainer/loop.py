@@ -18,10 +18,10 @@ from tasks.grading import grade
 from tasks.schema import Grade, Problem
 from tasks.settings import claim_folder
 from trainer import runlog
-from trainer.arms import ARMS
 from trainer.batch import build_batch
 from trainer.checkpoint import load_state, save_checkpoint, save_state, saved_step, step_folder
 from trainer.config import TrainConfig
+from trainer.logprobs import settle_forward
 from trainer.metrics import step_metrics
 from trainer.policies import policy_folder
 from trainer.rollouts import RolloutGroup, problems_of_step, rollout
@@ -64,6 +64,10 @@ def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print)
         return
     torch.set_num_threads(config.threads)
     policy = open_policy(config, out, done)
+    forward = settle_forward(policy.model, config.forward, report)
+    if policy.reference is not None:
+        settle_forward(policy.reference, forward, report)
+    config = config.model_copy(update={"forward": forward})
     device, engine = str(policy.model.device), policy.engine.name
     report(f"{config.arm}, seed {config.seed}: {engine} rollouts on {device}, from step {done}")
     with runlog.recorded(out, config, device=device, engine=engine):
@@ -88,13 +92,13 @@ def train_step(policy: Policy, problems: list[Problem], config: TrainConfig, ste
     groups = rollout(policy.engine, policy.tokenizer, problems, config, step)
     sampled = time.perf_counter()
     grades = [grade_group(group, policy.tokenizer) for group in groups]
-    batch = build_batch(groups, grades, ARMS[config.arm])
+    batch = build_batch(groups, grades, config, step)
     result = update(policy.model, policy.reference, policy.optimizer, batch, config)
     updated = time.perf_counter()
     gap = sync_weights(policy.model, policy.engine, policy.probes, config.dtype)
     ended = time.perf_counter()
     return {
-        **step_metrics(groups, grades, batch, result),
+        **step_metrics(groups, grades, batch, result, config),
         "check/weight_sync_gap": gap,
         "time/rollout_s": sampled - started,
         "time/update_s": updated - sampled,

@@ -98,6 +98,25 @@ def common_prefix(left: Ints, right: Ints) -> int:
     return int(differs.argmax()) if differs.any() else size
 
 
+def token_nodes(tree: ProcessTree) -> list[Ints]:
+    """Return for every token the node whose span holds it: its process set.
+
+    Returns:
+        G arrays (len(y_i),) int64, indices into the tree's (V,) arrays, in the caller's order.
+    """
+    nodes = [np.empty(length, dtype=np.int64) for length in tree.length_g]
+    for node, (first, last, start, end) in enumerate(spans(tree)):
+        for member in tree.order_g[first:last].tolist():
+            nodes[member][start:end] = node
+    return nodes
+
+
+def spans(tree: ProcessTree) -> list[tuple[int, int, int, int]]:
+    """Return (first, last, start, end) of every node as plain integers."""
+    columns = (tree.first_v, tree.last_v, tree.start_v, tree.end_v)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
 def process_set_sizes(tree: ProcessTree) -> list[Ints]:
     """Return |λ(i,t)| for every token: how many members, i included, share the prefix up to and with token t.
 
@@ -110,10 +129,9 @@ def process_set_sizes(tree: ProcessTree) -> list[Ints]:
     [[3, 1], [3, 1], [3]]
     """
     sizes = [np.empty(length, dtype=np.int64) for length in tree.length_g]
-    spans = zip(tree.first_v, tree.last_v, tree.start_v, tree.end_v, tree.size_v, strict=True)
-    for first, last, start, end, size in spans:
-        for member in tree.order_g[first:last]:
-            sizes[member][start:end] = size
+    for first, last, start, end in spans(tree):
+        for member in tree.order_g[first:last].tolist():
+            sizes[member][start:end] = last - first
     return sizes
 
 
@@ -139,6 +157,13 @@ def node_means(tree: ProcessTree, value_g: Floats) -> Floats:
     return mean_v
 
 
+def node_any(tree: ProcessTree, flag_g: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (V,) whether any member of each node has its flag, given (G,) flags."""
+    count = np.concatenate([[0], np.cumsum(flag_g[tree.order_g])])
+    held_v: NDArray[np.bool_] = count[tree.last_v] > count[tree.first_v]
+    return held_v
+
+
 def leaves(tree: ProcessTree) -> Ints:
     """Return the (L,) indices of the nodes without children: one per distinct completion."""
     return np.setdiff1d(np.arange(len(tree.parent_v)), tree.parent_v)
@@ -150,6 +175,16 @@ def depths(tree: ProcessTree) -> Ints:
     for node in range(1, len(depth_v)):
         depth_v[node] = depth_v[tree.parent_v[node]] + 1
     return depth_v
+
+
+def set_size_histogram(tree: ProcessTree) -> dict[int, int]:
+    """Count tokens by |λ|: lower end of each bin -> tokens with low <= |λ| < 2 low, for powers of 2 up to
+    G."""
+    edges = 2 ** np.arange(len(tree.order_g).bit_length())
+    tokens_v = (tree.end_v - tree.start_v) * tree.size_v
+    bin_v = np.searchsorted(edges, tree.size_v, side="right") - 1
+    count = np.bincount(bin_v, weights=tokens_v, minlength=len(edges))
+    return {int(edge): int(number) for edge, number in zip(edges, count, strict=True)}
 
 
 def tree_statistics(tree: ProcessTree) -> dict[str, float]:

@@ -1,7 +1,9 @@
-"""One optimizer step: log-probabilities, objective, gradient, step."""
+"""The update on one batch: log-probabilities, objective, gradient, step."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,26 +14,93 @@ from transformers import PreTrainedModel
 
 from trainer.batch import Batch, Row
 from trainer.config import TrainConfig
-from trainer.identities import identity_residual
-from trainer.logprobs import completion_logprobs
-from trainer.loss import kl_term, policy_term, weighted_loss
+from trainer.logprobs import Forward, TokenLogprobs, cheaper_forward, completion_logprobs
+from trainer.loss import clipped_tokens, importance_weights, kl_term, policy_term, weighted_loss
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateResult:
-    """What an update did."""
+    """What an update did. Token streams are cut into one (T,) array per row of the batch."""
 
     loss: float
-    kl: float
-    """Mean D per token; 0 without a reference."""
-    gradient_norm: float
-    """Before clipping."""
+    """Of the first inner update."""
+    gradient_norms: list[float]
+    """Before clipping, one per inner update taken; empty where no token counts and no step was taken."""
     logprobs: list[Floats]
-    """Per row, (T,): the trainer's log-probability of each completion token before the step."""
-    residuals: tuple[float, float]
-    """Largest GRPO and λ-GRPO identity residual over the groups (trainer/identities.py)."""
+    """The trainer's log-probability of each completion token before the update."""
+    kls: list[Floats]
+    """D of each token before the update; 0 without a reference."""
+    entropies: list[Floats]
+    """Entropy of each token's distribution before the update, in nats."""
+    importance: list[Floats]
+    """π_old/π_rollout of each token before any cap."""
+    ratios: list[Floats]
+    """P of each token in the last inner update: 1 where there is only one."""
+    clipped_low: float
+    """Share of tokens whose gradient the lower clip cut off, over all inner updates."""
+    clipped_high: float
+    tree_rows: float
+    """Share of rows that went through the tree forward."""
+
+
+class Piece:
+    """A micro-batch: rows, their constant streams, and what the first pass over them found."""
+
+    def __init__(self, rows: Sequence[Row], device: torch.device, forward: Forward) -> None:
+        lengths = [len(row.weight_t) for row in rows]
+        self.rows = rows
+        self.forward = forward
+        self.advantage_n = torch.tensor(np.repeat([row.advantage for row in rows], lengths), device=device)
+        self.weight_n, self.kl_weight_n, self.rollout_n = (
+            torch.from_numpy(np.concatenate(streams)).to(device)
+            for streams in zip(*((r.weight_t, r.kl_weight_t, r.rollout_logp_t) for r in rows), strict=True)
+        )
+        self.first: TokenLogprobs | None = None
+        self.reference_n: Tensor | None = None
+        self.ratio_n = self.kl_n = torch.empty(0)
+        self.clipped = torch.zeros(2)
+
+    def loss(
+        self,
+        model: PreTrainedModel,
+        reference: PreTrainedModel | None,
+        normaliser: float,
+        config: TrainConfig,
+    ) -> Tensor:
+        """Return the piece's part of the loss; the first call fixes the old policy and the reference."""
+        current = self._logprobs(model, config)
+        logp_n = current.logp_n
+        if self.first is None:
+            self.first = TokenLogprobs(logp_n.detach(), current.entropy_n)
+            self.kl_n = torch.zeros_like(self.first.logp_n)
+            if reference is not None:
+                with torch.no_grad():
+                    self.reference_n = self._logprobs(reference, config).logp_n
+                    self.kl_n = kl_term(self.first.logp_n, self.reference_n, config.kl_beta)
+        advantage_n, weight_n = self.advantage_n.to(logp_n), self.weight_n.to(logp_n)
+        ratio_n = torch.exp(logp_n - self.first.logp_n)
+        policy_n = policy_term(ratio_n, advantage_n, config.clip_low, config.clip_high)
+        if config.importance_cap is not None:
+            policy_n = policy_n * self.importance(config.importance_cap)
+        kl_n = torch.zeros_like(logp_n)
+        if self.reference_n is not None:
+            kl_n = kl_term(logp_n, self.reference_n, config.kl_beta)
+        self.ratio_n = ratio_n.detach()
+        cut = clipped_tokens(self.ratio_n, advantage_n, config.clip_low, config.clip_high)
+        self.clipped += torch.stack([one.sum() for one in cut]).cpu()
+        return weighted_loss(policy_n, kl_n, weight_n, self.kl_weight_n.to(logp_n), normaliser)
+
+    def importance(self, cap: float) -> Tensor:
+        """Return (N,) min(π_old/π_rollout, cap), once the first pass has been made."""
+        assert self.first is not None
+        return importance_weights(self.first.logp_n, self.rollout_n.to(self.first.logp_n), cap)
+
+    def _logprobs(self, model: PreTrainedModel, config: TrainConfig) -> TokenLogprobs:
+        lower = config.update_dtype == "bfloat16"
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=lower):
+            return completion_logprobs(model, self.rows, config.temperature, self.forward)
 
 
 def update(
@@ -41,66 +110,75 @@ def update(
     batch: Batch,
     config: TrainConfig,
 ) -> UpdateResult:
-    """Take one step on the batch; micro-batches only bound the memory.
+    """Take `updates_per_batch` steps on the batch; micro-batches only bound the memory.
 
     Raises:
-        FloatingPointError: the loss or the gradient is not finite; the weights are untouched.
+        FloatingPointError: the loss or the gradient is not finite; the step was not taken.
     """
+    pieces = cut_pieces(batch.rows, model.device, config)
+    losses, norms = [0.0], []
+    if batch.normaliser > 0:
+        losses = []
+        for _ in range(config.updates_per_batch):
+            loss, norm = accumulate(model, reference, optimizer, pieces, batch.normaliser, config)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise FloatingPointError(f"loss {loss} and gradient norm {norm}: the step was not taken")
+            optimizer.step()
+            losses.append(loss)
+            norms.append(norm)
+    return summarise(batch, pieces, losses[0], norms)
+
+
+def cut_pieces(rows: Sequence[Row], device: torch.device, config: TrainConfig) -> list[Piece]:
+    """Cut the rows into micro-batches and choose the forward of each."""
+    size = config.micro_batch
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [
+        Piece(part, device, cheaper_forward(part) if config.forward == "auto" else config.forward)
+        for part in parts
+    ]
+
+
+def accumulate(
+    model: PreTrainedModel,
+    reference: PreTrainedModel | None,
+    optimizer: torch.optim.Optimizer,
+    pieces: Sequence[Piece],
+    normaliser: float,
+    config: TrainConfig,
+) -> tuple[float, float]:
+    """Leave the gradient of the whole batch in the parameters; return loss and norm before clipping."""
     optimizer.zero_grad(set_to_none=True)
-    loss, streams = 0.0, []
-    for start in range(0, len(batch.rows), config.micro_batch):
-        rows = batch.rows[start : start + config.micro_batch]
-        logp_n = _logprobs(model, rows, config)
-        advantage_n = _spread([row.advantage for row in rows], [len(row.weight_t) for row in rows], logp_n)
-        weight_n = torch.from_numpy(np.concatenate([row.weight_t for row in rows])).to(logp_n)
-        policy_n = policy_term(logp_n, logp_n.detach(), advantage_n)
-        kl_n = _kl(reference, logp_n, rows, config)
-        part = weighted_loss(policy_n, kl_n, weight_n, batch.normaliser)
+    loss = 0.0
+    for piece in pieces:
+        part = piece.loss(model, reference, normaliser, config)
         torch.autograd.backward(part)
         loss += part.item()
-        streams.append((logp_n.detach(), torch.ones_like(logp_n), kl_n.detach()))
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip).item()
-    if not (np.isfinite(loss) and np.isfinite(norm)):
-        raise FloatingPointError(f"loss {loss} and gradient norm {norm}: the step was not taken")
-    optimizer.step()
-    logprobs, ratios, kls = (_split(torch.cat(stream), batch) for stream in zip(*streams, strict=True))
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    return loss, float(norm)
+
+
+def summarise(batch: Batch, pieces: Sequence[Piece], loss: float, norms: list[float]) -> UpdateResult:
+    """Gather the streams of all pieces."""
+    done = [(piece, piece.first) for piece in pieces if piece.first is not None]
+    ends = np.cumsum([len(row.weight_t) for row in batch.rows])[:-1]
+
+    def cut(streams: list[Tensor]) -> list[Floats]:
+        if not streams:
+            return []
+        return list(np.split(torch.cat(streams).double().cpu().numpy(), ends))
+
+    tokens = sum(len(first.logp_n) for _, first in done)
+    low, high = (float(sum(piece.clipped[side] for piece in pieces)) for side in (0, 1))
     return UpdateResult(
         loss=loss,
-        kl=float(np.concatenate(kls).mean()),
-        gradient_norm=norm,
-        logprobs=logprobs,
-        residuals=_residuals(batch, ratios, kls),
+        gradient_norms=norms,
+        logprobs=cut([first.logp_n for _, first in done]),
+        kls=cut([piece.kl_n for piece, _ in done]),
+        entropies=cut([first.entropy_n for _, first in done]),
+        importance=cut([piece.importance(math.inf) for piece, _ in done]),
+        ratios=cut([piece.ratio_n for piece, _ in done]),
+        clipped_low=low / max(tokens * len(norms), 1),
+        clipped_high=high / max(tokens * len(norms), 1),
+        tree_rows=sum(len(p.rows) for p in pieces if p.forward == "tree") / max(len(batch.rows), 1),
     )
-
-
-def _logprobs(model: PreTrainedModel, rows: list[Row], config: TrainConfig) -> Tensor:
-    lower = config.update_dtype == "bfloat16"
-    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=lower):
-        return completion_logprobs(model, rows, config.temperature)
-
-
-def _spread(value_b: list[float], length_b: list[int], like: Tensor) -> Tensor:
-    return torch.tensor(np.repeat(value_b, length_b)).to(like)
-
-
-def _kl(reference: PreTrainedModel | None, logp_n: Tensor, rows: list[Row], config: TrainConfig) -> Tensor:
-    if reference is None:
-        return torch.zeros_like(logp_n)
-    with torch.no_grad():
-        reference_n = _logprobs(reference, rows, config)
-    return kl_term(logp_n, reference_n, config.kl_beta)
-
-
-def _split(stream_n: Tensor, batch: Batch) -> list[Floats]:
-    """Cut a flat stream back into one array per row."""
-    ends = np.cumsum([len(row.weight_t) for row in batch.rows])[:-1]
-    return list(np.split(stream_n.double().cpu().numpy(), ends))
-
-
-def _residuals(batch: Batch, ratios: list[Floats], kls: list[Floats]) -> tuple[float, float]:
-    worst, start = np.zeros(2), 0
-    for tree, advantage_g in zip(batch.trees, batch.advantages, strict=True):
-        group = slice(start, start + len(advantage_g))
-        worst = np.maximum(worst, identity_residual(tree, advantage_g, ratios[group], kls[group]))
-        start = group.stop
-    return float(worst[0]), float(worst[1])

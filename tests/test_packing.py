@@ -1,0 +1,249 @@
+"""The tree forward: what it packs, that it changes no number, and where it steps back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from tasks.errors import UserError
+from trainer import logprobs
+from trainer.arms import ARMS
+from trainer.batch import Row
+from trainer.logprobs import cheaper_forward, completion_logprobs, forward_gap, settle_forward
+from trainer.packing import ATTENTION, pack, use_tree_attention, why_not
+from trainer.update import update
+
+FAMILIES = ["llama", "qwen2", "qwen3", "gpt2"]
+
+
+def sequences(seed: int, count: int = 6, words: int = 2) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(3, 3 + words, size=rng.integers(1, 9)) for _ in range(count)]
+
+
+def row(prompt: list[int], tokens: list[int]) -> Row:
+    zeros = np.zeros(len(tokens))
+    ids = np.array([*prompt, *tokens])
+    return Row(
+        ids=ids, prompt=len(prompt), advantage=1.0, weight_t=zeros, kl_weight_t=zeros, rollout_logp_t=zeros
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("words", [1, 2, 12])
+def test_a_packing_holds_every_distinct_prefix_once(seed: int, words: int) -> None:
+    rows = sequences(seed, words=words)
+    packing = pack(rows)
+    prefixes = {tuple(r[: t + 1].tolist()) for r in rows for t in range(len(r))}
+    assert len(packing.ids_m) == len(prefixes)
+    held: dict[int, tuple[int, ...]] = {}
+    for b, ids in enumerate(rows):
+        for t in range(len(ids)):
+            node = int(packing.node_bt[b, t])
+            prefix = tuple(ids[: t + 1].tolist())
+            assert held.setdefault(node, prefix) == prefix
+            assert packing.ids_m[node] == ids[t]
+            assert packing.position_m[node] == t
+            if t:
+                assert packing.node_bt[b, t - 1] < node  # shorter prefixes come first
+        assert (packing.node_bt[b, len(ids) :] == 0).all()
+    for node, flat in enumerate(packing.keeper_m.tolist()):
+        b, t = divmod(flat, packing.node_bt.shape[1])
+        assert packing.node_bt[b, t] == node
+        assert t < len(rows[b])  # never on the padding
+
+
+def streams(
+    model: PreTrainedModel, rows: list[Row], forward: str, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    model.zero_grad()
+    logp_n, entropy_n = completion_logprobs(model, rows, temperature, forward)
+    weight_n = torch.from_numpy(np.random.default_rng(0).normal(size=len(logp_n))).to(logp_n)
+    (logp_n * weight_n).sum().backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    return logp_n.detach(), entropy_n, gradient
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_both_forwards_agree_in_float64(
+    tiny: ModuleType, made: ModuleType, tmp_path: Path, family: str, tied: bool, temperature: float
+) -> None:
+    model = tiny.load_double(tiny.build_tiny(tmp_path, family, tied=tied))
+    rows = made.make_batch(1, groups=3, members=5).rows
+    padded, tree = (streams(model, rows, forward, temperature) for forward in ("padded", "tree"))
+    assert (padded[0] - tree[0]).abs().max() < 1e-10
+    assert (padded[1] - tree[1]).abs().max() < 1e-10
+    assert (padded[2] - tree[2]).norm() / padded[2].norm() < 1e-10
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_forwards_agree_in_float32(
+    tiny: ModuleType, made: ModuleType, tmp_path: Path, family: str
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, family)).eval()
+    use_tree_attention(model)
+    rows = made.make_batch(2, groups=4, members=8).rows
+    padded, tree = (streams(model, rows, forward, 1.0) for forward in ("padded", "tree"))
+    assert (padded[0] - tree[0]).abs().max() < 1e-5
+    assert (padded[2] - tree[2]).norm() / padded[2].norm() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row([5, 6], [7])],
+        [row([5, 6], [7, 8]), row([5, 6], [7, 8])],  # duplicates
+        [row([5, 6], [7, 8]), row([5, 6], [7])],  # a strict prefix
+        [row([5, 6], []), row([5, 6], [7])],  # an empty completion
+        [row([5, 6], [7, 3]), row([5, 6, 7], [3, 4])],  # a prompt that continues another row's prompt
+        [row([5, 6], [7, 2, 2]), row([8], [7, 2])],  # nothing in common; the end token as an ordinary one
+    ],
+)
+def test_both_forwards_agree_on_odd_rows(tiny: ModuleType, tiny_policy: Path, rows: list[Row]) -> None:
+    model = tiny.load_double(tiny_policy)
+    padded, tree = (streams(model, rows, forward, 1.0) for forward in ("padded", "tree"))
+    assert len(padded[0]) == sum(len(r.weight_t) for r in rows)
+    assert torch.allclose(padded[0], tree[0], atol=1e-12)
+    assert torch.allclose(padded[2], tree[2], atol=1e-12)
+
+
+def test_logits_are_made_in_pieces_where_they_are_many(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = tiny.load_double(tiny_policy), made.make_batch(3).rows
+    whole = {forward: streams(model, rows, forward, 0.7) for forward in ("padded", "tree")}
+    seen = []
+    head = model.get_output_embeddings()
+    head.register_forward_hook(lambda module, args, out: seen.append(out.numel()))
+    monkeypatch.setattr(logprobs, "LOGIT_BUDGET", 3 * head.weight.shape[0])
+    for forward, (logp_n, entropy_n, gradient) in whole.items():
+        seen.clear()
+        pieces = streams(model, rows, forward, 0.7)
+        assert max(seen) == 3 * head.weight.shape[0]
+        assert len(seen) > 4
+        assert torch.allclose(pieces[0], logp_n, atol=1e-12)
+        assert torch.allclose(pieces[1], entropy_n, atol=1e-12)
+        assert torch.allclose(pieces[2], gradient, atol=1e-12)
+
+
+def test_activation_checkpointing_computes_the_same_tree(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path
+) -> None:
+    rows, results = made.make_batch(4).rows, []
+    for checkpointing in (False, True):
+        model = tiny.load_double(tiny_policy).train()  # transformers checkpoints in training mode alone
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        results.append(streams(model, rows, "tree", 1.0))
+    assert torch.allclose(results[0][2], results[1][2], atol=1e-12)
+
+
+def test_a_model_with_our_attention_is_otherwise_the_same(tiny_policy: Path, tmp_path: Path) -> None:
+    plain, ours = (AutoModelForCausalLM.from_pretrained(tiny_policy).eval() for _ in range(2))
+    use_tree_attention(ours)
+    assert ours.config._attn_implementation == ATTENTION
+    ids = torch.tensor([[0, 0, 5, 6, 7], [4, 8, 5, 6, 9]])
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    with torch.no_grad():
+        for attention_mask in (None, mask):
+            pair = [m(input_ids=ids, attention_mask=attention_mask).logits for m in (plain, ours)]
+            assert torch.equal(*pair)
+        texts = [
+            m.generate(input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=6)
+            for m in (plain, ours)
+        ]
+    assert torch.equal(*texts)
+    for model, folder in ((plain, tmp_path / "plain"), (ours, tmp_path / "ours")):
+        model.save_pretrained(folder)
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("plain", "ours")]
+    assert configs[0] == configs[1]
+
+
+def test_a_model_without_our_attention_is_refused(tiny_policy: Path) -> None:
+    """It would drop the packing and attend to every token before it, without a word."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    with pytest.raises(RuntimeError, match="use_tree_attention"):
+        completion_logprobs(model, [row([5], [6])], 1.0, "tree")
+
+
+def test_the_cheaper_forward_goes_by_the_tokens() -> None:
+    prompt = list(range(3, 15))
+    assert cheaper_forward([row(prompt, [4, 5]), row(prompt, [6, 7])]) == "tree"
+    assert cheaper_forward([row([3], [4, 5]), row([6], [7, 8])]) == "padded"  # nothing to share
+    assert cheaper_forward([row([3], [4] * 9), row([6], [7])]) == "tree"  # no padding to compute
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_supported_families_take_the_tree_without_a_word(
+    tiny: ModuleType, tmp_path: Path, family: str
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, family)).eval()
+    said: list[str] = []
+    assert settle_forward(model, "auto", said.append) == "auto"
+    assert said == []
+    assert forward_gap(model) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("layer_types", ["full_attention", "sliding_attention"], "sliding_attention"),
+        ("sliding_window", 128, "window of 128"),
+        ("attn_logit_softcapping", 30.0, "caps"),
+    ],
+)
+def test_an_unsupported_model_falls_back_with_one_line(
+    tiny_policy: Path, setting: str, value: object, reason: str
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    setattr(model.config, setting, value)
+    said: list[str] = []
+    assert settle_forward(model, "auto", said.append) == "padded"
+    assert len(said) == 1
+    assert said[0].startswith("padded forward: a model of type 'llama'")
+    assert reason in said[0]
+    assert settle_forward(model, "padded", said.append) == "padded"
+    assert len(said) == 1
+    with pytest.raises(UserError, match=r"forward='tree'.*set forward='auto'"):
+        settle_forward(model, "tree", said.append)
+
+
+def test_a_window_that_is_switched_off_does_no_harm(tiny: ModuleType, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, "qwen2"))
+    model.config.sliding_window, model.config.use_sliding_window = 128, False
+    assert why_not(model) is None
+
+
+def test_a_forward_that_gives_other_numbers_is_found_and_left(
+    tiny_policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    states = logprobs.packed_states
+    monkeypatch.setattr(logprobs, "packed_states", lambda model, packing: states(model, packing) * 1.1)
+    said: list[str] = []
+    assert settle_forward(model, "auto", said.append) == "padded"
+    assert "would differ by" in said[0]
+
+
+@pytest.mark.parametrize("arm", sorted(ARMS))
+def test_every_arm_has_one_gradient_whatever_the_forward(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path, arm: str
+) -> None:
+    gradients, results = [], []
+    for forward in ("padded", "tree", "auto"):
+        model = tiny.load_double(tiny_policy)
+        config = made.make_config(arm=arm, forward=forward, micro_batch=4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        results.append(update(model, None, optimizer, made.make_batch(8, config), config))
+        gradients.append(tiny.gradient_of(model))
+    assert [result.tree_rows for result in results] == [0.0, 1.0, 1.0]
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-9, atol=1e-12)
+    assert torch.equal(gradients[1], gradients[2])
