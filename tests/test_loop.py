@@ -59,19 +59,6 @@ def train_to_step_3(policy: Path, out: Path) -> None:
         train(config(policy), out, report=stop)
 
 
-@pytest.fixture
-def odd_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untrained policy is never right, and without reward nothing moves: let odd texts win instead."""
-    from tasks.engines import Finish
-    from tasks.schema import Grade, Status
-
-    def grade(text: str, gold: str, finish: Finish) -> Grade:
-        del gold, finish
-        return Grade(status=Status.CORRECT if sum(map(ord, text)) % 2 else Status.WRONG, answer=text)
-
-    monkeypatch.setattr(loop, "grade", grade)
-
-
 @pytest.mark.usefixtures("odd_is_right")
 def test_run_folder_is_the_contract(tiny_policy: Path, tmp_path: Path) -> None:
     lines: list[str] = []

@@ -101,5 +101,7 @@ def _significance(trend: Trend) -> str:
 
 
 def _trend(values: list[float]) -> Trend:
+    if len(set(values)) == 1:  # scipy has no standard error for these: 0/0
+        return Trend(slope=0.0, stderr=0.0)
     fit = linregress(np.arange(1, len(values) + 1), values)
     return Trend(slope=float(fit.slope), stderr=float(fit.stderr))
