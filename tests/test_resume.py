@@ -57,7 +57,7 @@ def stop_after(step: int) -> Callable[[str], None]:
 
 @pytest.fixture(scope="module")
 def runs(make_config: Make, tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an undisturbed run and one that was stopped after step 3, 2 being its checkpoint."""
+    """Return a folder with an undisturbed run and one stopped after step 3, with a checkpoint at step 2."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "grade", tiny.grade_odd)

@@ -29,7 +29,7 @@ from trainer.policies import policy_folder
 from trainer.replay import Graded, check_recording, read_rollouts, write_rollouts
 from trainer.rollouts import RolloutGroup, problems_of_step, rollout
 from trainer.sync import sync_weights
-from trainer.trackers import mirrors
+from trainer.trackers import check_trackers, mirrors
 from trainer.update import update
 
 ROLLOUT_MEMORY_SHARE = 0.3
@@ -65,6 +65,7 @@ def train(
         UserError: the folder holds another run, or the policy, task or recording cannot be used.
         InfrastructureError: the disk is full; the last checkpoint is whole.
     """
+    check_trackers(track)
     if config.replay:
         check_recording(Path(config.replay), config, range(1, config.steps + 1))
     claim_folder(out, "config.json", config)

@@ -45,7 +45,6 @@ def mirrors(names: Sequence[str], out: Path, config: TrainConfig, done: int) -> 
         done: the step that the run goes on from. No later step stands in a mirror twice, though a run that
             was killed had logged it before.
     """
-    check_trackers(names)
     with ExitStack() as stack:
         opened = [stack.enter_context(OPENERS[name](out, config, done)) for name in dict.fromkeys(names)]
 
