@@ -21,6 +21,7 @@ from trainer import loop
 from trainer.config import TrainConfig
 from trainer.gradients import Comparison, compare_gradients, gradient, gradient_table
 from trainer.loop import train
+from trainer.packing import use_tree_attention
 from trainer.replay import Graded
 from trainer.rollouts import RolloutGroup
 
@@ -55,18 +56,26 @@ def by_hand(policy: Path, one: Graded, weights: list[list[float]]) -> np.ndarray
 
 
 def load(policy: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32).eval()
+    use_tree_attention(model)
+    return model
 
 
-def test_the_gradient_is_the_one_by_hand_and_not_clipped(make_config: Make, tiny_policy: Path) -> None:
+@pytest.mark.parametrize("forward", ["padded", "tree"])
+def test_the_gradient_is_the_one_by_hand_and_not_clipped(
+    make_config: Make, tiny_policy: Path, forward: str
+) -> None:
     one = graded([5, 6, 2], [5, 7, 2], [5, 6, 8])
     for arm, weights in (
         ("grpo", [[1.0] * 3] * 3),
         ("lambda_grpo", [[1 / 3, 1 / 2, 1.0], [1 / 3, 1.0, 1.0], [1 / 3, 1 / 2, 1.0]]),
     ):
-        model = load(tiny_policy)
+        model, config = (
+            load(tiny_policy),
+            make_config(arm=arm, gradient_clip=1e-6, micro_batch=2, forward=forward),
+        )
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        found = gradient(model, None, [one], make_config(arm=arm, gradient_clip=1e-6, micro_batch=2)).numpy()
+        found = gradient(model, None, [one], config, step=1).numpy()
         wanted = by_hand(tiny_policy, one, weights)
         assert np.linalg.norm(wanted) > 0.1
         # float32 sums in another order
@@ -79,7 +88,7 @@ def test_without_a_shared_prefix_the_arms_are_one(make_config: Make, tiny_policy
     config = make_config()
     model = load(tiny_policy)
     grpo, other = (
-        gradient(model, None, [apart], config.model_copy(update={"arm": arm}))
+        gradient(model, None, [apart], config.model_copy(update={"arm": arm}), step=1)
         for arm in ("grpo", "lambda_grpo")
     )
     assert float(grpo.norm()) > 0.1

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from tasks.checkpoints import inspect_checkpoint
 from tasks.errors import InfrastructureError, Interrupted, UserError
 from tasks.files import only_one
+from tasks.schema import Grade, Status
 from trainer import checkpoint, loop
 from trainer.config import TrainConfig
 from trainer.loop import train
@@ -155,6 +156,20 @@ def test_a_damaged_state_is_named_with_a_remedy_that_works(
     state.unlink()
     train(make_config(), stopped, report=quiet)
     assert same(stopped, straight)
+
+
+def test_a_state_from_before_the_first_update_is_one_too(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups without a signal may be dropped, and a step without any group updates nothing."""
+    monkeypatch.setattr(loop, "grade", lambda *_: Grade(status=Status.WRONG, answer=None))
+    config = make_config(equal_reward_groups="dropped")
+    train(config, tmp_path / "straight", report=quiet)
+    assert len(set(digests(tmp_path / "straight").values())) == 1
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "stopped", report=stop_after(3))
+    train(config, tmp_path / "stopped", report=quiet)
+    assert same(tmp_path / "straight", tmp_path / "stopped")
 
 
 def test_the_state_of_another_model_is_refused(make_config: Make, stopped: Path) -> None:

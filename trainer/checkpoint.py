@@ -50,6 +50,7 @@ def save_state(out: Path, step: int, tokens: int, model: nn.Module, optimizer: t
     tensors = {
         f"{moment}/{name}": optimizer.state[parameter][moment].contiguous()
         for name, parameter in model.named_parameters()
+        if parameter in optimizer.state  # not before the first step that was taken
         for moment in MOMENTS
     }
     with new_file(state_file(out)) as temporary:
@@ -84,6 +85,8 @@ def load_state(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
         UserError: the state is that of another model.
     """
     tensors = load_file(state_file(out))
+    if not tensors:
+        return
     wanted = {
         f"{moment}/{name}": None if moment == "step" else parameter.shape
         for name, parameter in model.named_parameters()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +14,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tasks.catalog import load_problems
 from tasks.checkpoints import check_tokenizer, inspect_checkpoint
-from trainer.arms import ARMS
+from trainer.advantages import has_signal
 from trainer.batch import build_batch
 from trainer.config import TrainConfig
+from trainer.logprobs import settle_forward
 from trainer.policies import policy_folder
 from trainer.replay import Graded, read_rollouts
-from trainer.update import update
-
-NO_CLIP = 1e30
-"""A norm that no finite float32 gradient of a model reaches."""
+from trainer.update import accumulate, cut_pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class Comparison:
 
     step: int
     groups_with_signal: float
-    """Share of groups in which an advantage is not 0."""
+    """Share of groups with unequal rewards."""
     norms: tuple[float, float]
     """Before clipping."""
     cosine: float | None
@@ -43,7 +42,12 @@ class Comparison:
 
 
 def compare_gradients(
-    config: TrainConfig, arms: tuple[str, str], rollouts: Path, checkpoint: Path, steps: Sequence[int]
+    config: TrainConfig,
+    arms: tuple[str, str],
+    rollouts: Path,
+    checkpoint: Path,
+    steps: Sequence[int],
+    report: Callable[[str], None] = print,
 ) -> list[Comparison]:
     """Compare two arms on recorded rollouts, all at the weights of one checkpoint.
 
@@ -53,6 +57,7 @@ def compare_gradients(
         rollouts: RUN/rollouts.
         checkpoint: the HF folder whose weights both gradients are taken at.
         steps: which recorded steps.
+        report: takes a line where the model cannot take the tree forward.
 
     Raises:
         UserError: a step is missing or the recording does not fit the configuration.
@@ -65,17 +70,21 @@ def compare_gradients(
     reference = None
     if config.kl_beta > 0:
         reference = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(device).eval()
+    forward = settle_forward(model, config.forward, report)
+    if reference is not None:
+        settle_forward(reference, forward, report)
+    config = config.model_copy(update={"forward": forward})
     problems = load_problems(config.task, "train")
     compared = []
     for step in steps:
         graded = read_rollouts(rollouts, config, step, problems)
         left, right = (
-            gradient(model, reference, graded, config.model_copy(update={"arm": arm})) for arm in arms
+            gradient(model, reference, graded, config.model_copy(update={"arm": arm}), step) for arm in arms
         )
         compared.append(
             Comparison(
                 step=step,
-                groups_with_signal=_groups_with_signal(graded, config),
+                groups_with_signal=_groups_with_signal(graded),
                 norms=(float(left.norm()), float(right.norm())),
                 cosine=_cosine(left, right),
             )
@@ -94,17 +103,26 @@ def gradient_table(arms: tuple[str, str], compared: Sequence[Comparison]) -> str
 
 
 def gradient(
-    model: PreTrainedModel, reference: PreTrainedModel | None, graded: Sequence[Graded], config: TrainConfig
+    model: PreTrainedModel,
+    reference: PreTrainedModel | None,
+    graded: Sequence[Graded],
+    config: TrainConfig,
+    step: int,
 ) -> Tensor:
     """Return the gradient of a step before clipping: (parameters,) float64, computed in float32.
 
-    It is the trainer's own update with a learning rate of 0, so it cannot differ from what a run would use.
+    It is made by the functions that make the trainer's, so it cannot differ from what a run would use; of
+    several updates per batch it is the first.
     """
-    batch = build_batch([one.group for one in graded], [one.grades for one in graded], ARMS[config.arm])
-    still = torch.optim.SGD(model.parameters(), lr=0.0)
-    update(model, reference, still, batch, config.model_copy(update={"gradient_clip": NO_CLIP}))
-    parts = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
-    flat = torch.cat(parts).cpu().double()
+    batch = build_batch([one.group for one in graded], [one.grades for one in graded], config, step)
+    parameters = list(model.parameters())
+    still = torch.optim.SGD(parameters, lr=0.0)
+    if batch.normaliser > 0:
+        whole = config.model_copy(update={"gradient_clip": math.inf})
+        pieces = cut_pieces(batch.rows, model.device, whole)
+        accumulate(model, reference, still, pieces, batch.normaliser, whole)
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([part.flatten() for part in parts]).cpu().double()
     still.zero_grad(set_to_none=True)
     return flat
 
@@ -114,6 +132,5 @@ def _cosine(left: Tensor, right: Tensor) -> float | None:
     return float(left @ right) / scale if scale else None
 
 
-def _groups_with_signal(graded: Sequence[Graded], config: TrainConfig) -> float:
-    batch = build_batch([one.group for one in graded], [one.grades for one in graded], ARMS[config.arm])
-    return sum(bool(advantage.any()) for advantage in batch.advantages) / len(batch.advantages)
+def _groups_with_signal(graded: Sequence[Graded]) -> float:
+    return sum(has_signal([grade.score for grade in one.grades]) for one in graded) / len(graded)

@@ -86,7 +86,7 @@ def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track:
     forward = settle_forward(policy.model, config.forward, report)
     if policy.reference is not None:
         settle_forward(policy.reference, forward, report)
-    config = config.model_copy(update={"forward": forward})
+    settled = config.model_copy(update={"forward": forward})  # the hash of a run is that of its config.json
     device, engine = str(policy.model.device), policy.engine.name
     report(f"{config.arm}, seed {config.seed}: {engine} rollouts on {device}, from step {done}")
     with (
@@ -98,7 +98,7 @@ def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track:
             save_checkpoint(out, 0, policy.model, policy.tokenizer)
         problems = load_problems(config.task, "train")
         for step in range(done + 1, config.steps + 1):
-            metrics = train_step(policy, problems, config, step, out)
+            metrics = train_step(policy, problems, settled, step, out)
             tokens += int(metrics["step_tokens"])
             runlog.log_step(out, {"step": step, "tokens": tokens, **metrics})
             mirror(step, metrics)
