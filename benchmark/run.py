@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 from benchmark.generate import SCORED, missing_work, sample_request
 from benchmark.launch import Job, run_jobs
-from benchmark.runs import TrainedRun, distinct_checkpoints, read_runs
+from benchmark.runs import TrainedRun, distinct_checkpoints, read_record, read_runs
 from benchmark.score import score
 from benchmark.store import sample_key, samples_path
 from benchmark.suite import Suite, run_folder, train_command
 from tasks.engines.select import INSTALL
 from tasks.errors import InfrastructureError, UserError
+from tasks.files import only_one
 
 
 def plan(suite: Suite, out: Path, jobs: int) -> str:
@@ -81,19 +79,6 @@ def usable_engine(name: str) -> tuple[str, str]:
     return "transformers", f"vLLM cannot be used: {problem}"
 
 
-@contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Hold the folder's lock; it goes with the process, however that ends."""
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{out}: another run is at work there; wait for it or choose another --out"
-            ) from None
-        yield
-
-
 def train(suite: Suite, out: Path, jobs: int) -> None:
     """Start the trainer for every arm and seed whose run is not done, the arms of a seed together."""
     pairs = [(arm, seed) for seed in suite.seeds for arm in suite.arms]
@@ -107,16 +92,27 @@ def train(suite: Suite, out: Path, jobs: int) -> None:
         if not _is_done(run_folder(out, arm, seed))
     ]
     folders = [run_folder(out, arm, seed) for arm, seed in pairs]
-    run_jobs(todo, jobs, "train", lambda: sum(_is_done(folder) for folder in folders), len(folders))
+    run_jobs(todo, jobs, "train", lambda: sum(map(_looks_done, folders)), len(folders))
 
 
 def _is_done(folder: Path) -> bool:
-    """Say whether a run ended well and its checkpoints are still there."""
+    """Say whether a run ended well and its checkpoints are still there.
+
+    Raises:
+        UserError: its manifest is damaged.
+    """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_record(folder / "manifest.json", ("state",))
     except FileNotFoundError:
         return False
     return manifest["state"] == "done" and any((folder / "checkpoints").glob("step_*"))
+
+
+def _looks_done(folder: Path) -> bool:
+    """Say the same while trainers are at work, when a manifest may be half written."""
+    with suppress(UserError):
+        return _is_done(folder)
+    return False
 
 
 def generate(

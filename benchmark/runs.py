@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,9 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
 
 def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
     try:
-        manifest = _read_record(folder / "manifest.json", ("state", "git_sha", "git_dirty", "versions"))
-        config = _read_record(folder / "config.json", ("config", "config_hash"))
-        progress = _progress(folder / "metrics.jsonl")
+        manifest = read_record(folder / "manifest.json", ("state", "git_sha", "git_dirty", "versions"))
+        config = read_record(folder / "config.json", ("config", "config_hash"))
+        progress = _progress(folder)
     except FileNotFoundError as error:
         raise UserError(
             f"{error.filename}: missing, so {arm} seed {seed} was not trained; run the suite"
@@ -91,7 +92,7 @@ def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
     )
 
 
-def _read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """Read a JSON object of the run folder; adapters write it too, so what it must hold is checked."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -110,16 +111,30 @@ def _step(folder: Path) -> int:
     return int(number)
 
 
-def _progress(path: Path) -> dict[int, tuple[int, float]]:
-    progress, seconds = {0: (0, 0.0)}, 0.0
+def _progress(folder: Path) -> dict[int, tuple[int, float]]:
+    """Return step -> (completion tokens, seconds) so far, from the metrics and the timings."""
+    seconds_at, seconds = {0: 0.0}, 0.0
+    timings = folder / "timings.jsonl"
+    for step, taken in _column(timings, "time/step_s"):
+        seconds += taken
+        seconds_at[step] = seconds
+    progress = {0: (0, 0.0)}
+    for step, tokens in _column(folder / "metrics.jsonl", "tokens"):
+        if step not in seconds_at:
+            raise UserError(f"{timings}: no line for step {step}, which has metrics; {AGAIN}")
+        progress[step] = (tokens, seconds_at[step])
+    return progress
+
+
+def _column(path: Path, name: str) -> Iterator[tuple[int, Any]]:
+    """Yield (step, value) of every line."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            metrics = json.loads(line)
-            seconds += metrics["time/step_s"]
-            progress[metrics["step"]] = (metrics["tokens"], seconds)
+            record = json.loads(line)
+            step, value = int(record["step"]), record[name] + 0
         except (ValueError, TypeError, KeyError):
-            raise UserError(f"{path}:{number}: no step, tokens and time/step_s there; {AGAIN}") from None
-    return progress
+            raise UserError(f"{path}:{number}: no numbers step and {name} there; {AGAIN}") from None
+        yield step, value
 
 
 def distinct_checkpoints(runs: list[TrainedRun]) -> list[Checkpoint]:

@@ -8,6 +8,7 @@ from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,11 +30,13 @@ from transformers import (
 )
 
 from benchmark.rows import ResultRow
-from tasks.engines import Request
+from tasks.engines import Finish, Request
+from tasks.schema import Grade, Status
 from tasks.seeds import derive_seed
+from trainer.config import TrainConfig
 from trainer.packing import use_tree_attention
 
-__all__ = ["build_tiny", "char_tokenizer", "gradient_of", "load_double"]
+__all__ = ["build_tiny", "char_tokenizer", "grade_odd", "gradient_of", "load_double"]
 
 CHARACTERS = "0123456789+-*= \n"
 PAD, BOS, EOS = 0, 1, 2
@@ -171,6 +174,43 @@ def tiny() -> ModuleType:
 def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the HF folder of a tiny Llama with tied embeddings. Shared: do not write into it."""
     return build_tiny(tmp_path_factory.mktemp("policy") / "llama")
+
+
+@pytest.fixture(scope="session")
+def make_config(tiny_policy: Path) -> Callable[..., TrainConfig]:
+    """Return a function that makes a run of 4 short steps on the tiny policy; every key can be set."""
+
+    def make(**changes: Any) -> TrainConfig:
+        values = {
+            "policy": str(tiny_policy),
+            "task": "add2",
+            "arm": "lambda_grpo",
+            "steps": 4,
+            "problems_per_step": 2,
+            "group_size": 4,
+            "max_new_tokens": 6,
+            "learning_rate": 1e-3,
+            "micro_batch": 8,
+            "checkpoint_every": 2,
+            "engine": "transformers",
+        }
+        return TrainConfig.model_validate(values | changes)
+
+    return make
+
+
+@pytest.fixture
+def odd_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained policy is never right, and without reward nothing moves: let odd texts win instead."""
+    from trainer import loop
+
+    monkeypatch.setattr(loop, "grade", grade_odd)
+
+
+def grade_odd(text: str, gold: str, finish: Finish) -> Grade:
+    """Call a text right when the sum of its characters is odd."""
+    del gold, finish
+    return Grade(status=Status.CORRECT if sum(map(ord, text)) % 2 else Status.WRONG, answer=text)
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def call(here: Path, words: str | list[str], *paths: Path) -> subprocess.Complet
     ("words", "told"),
     [
         ("benchmark run embeded", ["suite 'embeded'", "did you mean 'embedded'?"]),
-        ("benchmark run embedded --set arms=['gpro']", ["arms=['gpro']", "did you mean 'grpo'?"]),
+        ("benchmark run embedded --set arms=['grpoo']", ["arms=['grpoo']", "did you mean 'grpo'?"]),
         ("benchmark run embedded --set tasks=['ad2']", ["unknown task 'ad2'", "did you mean 'add2'?"]),
         ("benchmark run embedded --set seed=[0]", ["unknown key 'seed'", "did you mean 'seeds'?"]),
         ("benchmark run embedded --set seeds", ["--set 'seeds'", "want key=value"]),
@@ -61,6 +61,22 @@ def call(here: Path, words: str | list[str], *paths: Path) -> subprocess.Complet
         ("trainer run embedded --out run --set arm=grop", ["arm='grop'", "did you mean 'grpo'?"]),
         ("trainer run embedded --out run --set policy=embeded", ["policy 'embeded'", "'embedded'?"]),
         ("trainer run embedded", ["--out", "see python -m trainer run --help"]),
+        ("trainer run embedded --out run --track wandbb", ["tracker 'wandbb'", "did you mean 'wandb'?"]),
+        (
+            "trainer run embedded --out run --set replay=x",
+            ["x: no such folder", "give RUN/rollouts of a run"],
+        ),
+        ("trainer drift embedded --steps 2", ["--steps 2", "needs 3 or more"]),
+        ("trainer drift embedded --steps many", ["--steps", "'many'", "see python -m trainer drift --help"]),
+        (
+            "trainer compare-gradients embedded grop grpo --rollouts x",
+            ["arm 'grop'", "did you mean 'grpo'?"],
+        ),
+        (
+            "trainer compare-gradients embedded grpo grpo --rollouts x --steps 1-2",
+            ["--steps '1-2'", "for example 1,2"],
+        ),
+        ("trainer compare-gradients embedded grpo grpo --rollouts x", ["x: no such folder"]),
         ("tasks show ad2", ["unknown task 'ad2'", "did you mean 'add2'?"]),
     ],
 )
@@ -148,6 +164,32 @@ def test_a_folder_of_another_configuration_is_refused_at_once(here: Path, blocke
     assert [path.name for path in out.iterdir()] == ["suite.json"]
 
 
+def test_a_trainers_folder_of_another_configuration_is_refused_at_once(here: Path, blocked: Path) -> None:
+    (here / "run").mkdir()
+    (here / "run/config.json").write_text('{"config": {"steps": 1}}')
+    done = call(here, "trainer run embedded --out run", blocked)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: run: belongs to another configuration (arm=None there")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in (here / "run").iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_damaged_manifest_is_named(here: Path, blocked: Path, text: str) -> None:
+    out = here / "results" / "local" / "smoke"
+    for arm in load_suite("smoke").arms:
+        folder = run_folder(out, arm, load_suite("smoke").seeds[0])
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(text)
+    (out / "suite.json").write_text(
+        '{"config": %s}' % load_suite("smoke").model_dump_json()  # noqa: UP031  braces
+    )
+    done = call(here, "benchmark run smoke --engine transformers", blocked)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "manifest.json: " in done.stderr
+    assert "delete the run folder and run the suite to train it again" in done.stderr
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path, blocked: Path) -> None:
     done = call(here, "benchmark run smoke --dry-run --jobs 3 --set seeds=[4,5,6]", blocked)
     assert (done.returncode, done.stderr) == (0, "")
@@ -162,7 +204,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path, blocked: Path)
     [
         ("benchmark --help", ["run", "generate", "score", "report", "agree"]),
         ("benchmark run --help", ["SUITE", "--out", "--set", "--engine", "--jobs", "--dry-run"]),
-        ("trainer run --help", ["RECIPE", "--out", "--set"]),
+        ("trainer run --help", ["RECIPE", "--out", "--set", "--track"]),
+        ("trainer --help", ["run", "drift", "compare-gradients", "pretrain"]),
         ("tasks --help", ["list", "show", "verify", "freeze"]),
     ],
 )

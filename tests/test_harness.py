@@ -190,7 +190,8 @@ def write_run(out: Path) -> None:
         save_file({"weight": torch.full((2,), float(step)).numpy()}, checkpoint / "model.safetensors")
         (checkpoint / "config.json").write_text("{}")
         (checkpoint / "tokenizer.json").write_text("{}")
-    (folder / "metrics.jsonl").write_text('{"step": 1, "tokens": 5, "time/step_s": 1.0}\n')
+    (folder / "metrics.jsonl").write_text('{"step": 1, "tokens": 5}\n')
+    (folder / "timings.jsonl").write_text('{"step": 1, "time/step_s": 1.0}\n')
     (folder / "config.json").write_text('{"config": {"policy": "tiny"}, "config_hash": "c"}')
     manifest = {"state": "done", "git_sha": "a", "git_dirty": False, "versions": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -18,7 +18,7 @@ from trainer import loop
 from trainer.config import TrainConfig
 from trainer.loop import train
 from trainer.rollouts import problems_of_step
-from trainer.runlog import read_metrics
+from trainer.runlog import read_metrics, read_timings
 
 
 def config(policy: Path, **changes: Any) -> TrainConfig:
@@ -48,10 +48,6 @@ def digests(out: Path) -> dict[str, str]:
     }
 
 
-def without_times(out: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in read_metrics(out)]
-
-
 def train_to_step_3(policy: Path, out: Path) -> None:
     """Leave a run that was stopped after step 3, with a checkpoint at step 2."""
 
@@ -61,19 +57,6 @@ def train_to_step_3(policy: Path, out: Path) -> None:
 
     with pytest.raises(Interrupted):
         train(config(policy), out, report=stop)
-
-
-@pytest.fixture
-def odd_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untrained policy is never right, and without reward nothing moves: let odd texts win instead."""
-    from tasks.engines import Finish
-    from tasks.schema import Grade, Status
-
-    def grade(text: str, gold: str, finish: Finish) -> Grade:
-        del gold, finish
-        return Grade(status=Status.CORRECT if sum(map(ord, text)) % 2 else Status.WRONG, answer=text)
-
-    monkeypatch.setattr(loop, "grade", grade)
 
 
 @pytest.mark.usefixtures("odd_is_right")
@@ -97,6 +80,10 @@ def test_run_folder_is_the_contract(tiny_policy: Path, tmp_path: Path) -> None:
     )
     assert all(line["check/rollout_logprob_gap"] < 1e-3 for line in metrics)
     assert all(line["check/prefix_disagreement"] < 1e-5 for line in metrics)
+    timings = read_timings(tmp_path / "run")
+    assert [line["step"] for line in timings] == [1, 2, 3, 4]
+    assert all(line["time/step_s"] > 0 and line["memory/peak_rss_bytes"] > 1e7 for line in timings)
+    assert not [name for line in metrics for name in line if name.startswith(("time/", "memory/"))]
     assert metrics[-1]["tokens"] == round(sum(line["completion/mean_length"] * 8 for line in metrics))
     assert sum(line.startswith("step ") for line in lines) == 4
 
@@ -117,7 +104,9 @@ def test_a_stopped_run_ends_like_one_that_was_not(
     assert json.loads((tmp_path / "stopped/manifest.json").read_text())["state"] == "stopped"
     train(config(tiny_policy), tmp_path / "stopped", report=quiet)
     assert digests(tmp_path / "stopped") == digests(tmp_path / "straight")
-    assert without_times(tmp_path / "stopped") == without_times(tmp_path / "straight")
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("stopped", "straight")]
+    assert metrics[0] == metrics[1]
+    assert [line["step"] for line in read_timings(tmp_path / "stopped")] == [1, 2, 3, 4]
     assert json.loads((tmp_path / "stopped/manifest.json").read_text())["state"] == "done"
 
 
@@ -133,7 +122,7 @@ def test_the_seed_decides_and_nothing_else(tiny_policy: Path, tmp_path: Path) ->
 def test_arms_share_problems_and_first_rollouts_but_not_weights(tiny_policy: Path, tmp_path: Path) -> None:
     for arm in ("grpo", "lambda_grpo"):
         train(config(tiny_policy, arm=arm, steps=2), tmp_path / arm, report=quiet)
-    first = [without_times(tmp_path / arm)[0] for arm in ("grpo", "lambda_grpo")]
+    first = [read_metrics(tmp_path / arm)[0] for arm in ("grpo", "lambda_grpo")]
     assert first[0]["reward/mean"] == first[1]["reward/mean"]
     assert first[0]["tree/set_size"] == first[1]["tree/set_size"] > 1
     assert first[0]["loss"] != first[1]["loss"]

@@ -54,10 +54,11 @@ def write_run(out: Path, arm: str, seed: int, *, base: float = 0.0, steps: tuple
         write_checkpoint(
             folder / "checkpoints" / f"step_{step:06d}", hash_free(arm, seed, step) if step else base
         )
-    lines = [
-        {"step": step, "tokens": 100 * step + seed, "time/step_s": 0.5} for step in range(1, max(steps) + 1)
-    ]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    logged = range(1, max(steps) + 1)
+    metrics = [{"step": step, "tokens": 100 * step + seed} for step in logged]
+    timings = [{"step": step, "time/step_s": 0.5} for step in logged]
+    for name, lines in (("metrics", metrics), ("timings", timings)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text(
         json.dumps({"config": {"policy": "tiny"}, "config_hash": f"{arm}{seed}"})
     )
@@ -322,6 +323,10 @@ def test_a_half_written_checkpoint_under_its_temporary_name_is_no_checkpoint(out
         ("config.json", "{}"),
         ("metrics.jsonl", '{"step": 1'),
         ("metrics.jsonl", ""),
+        ("metrics.jsonl", '{"step": 1, "tokens": null}'),
+        ("timings.jsonl", '{"step": 1'),
+        ("timings.jsonl", ""),
+        ("timings.jsonl", '{"step": 1, "time/step_s": "fast"}'),
     ],
 )
 def test_a_damaged_run_folder_is_named(out: Path, name: str, content: str) -> None:
@@ -329,9 +334,10 @@ def test_a_damaged_run_folder_is_named(out: Path, name: str, content: str) -> No
     refused(out, f"grpo/seed_0.*{name}")
 
 
-def test_missing_metrics_are_named(out: Path) -> None:
-    (run_folder(out, "grpo", 0) / "metrics.jsonl").unlink()
-    refused(out, r"grpo/seed_0/metrics.jsonl")
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timings.jsonl"])
+def test_a_missing_log_is_named(out: Path, name: str) -> None:
+    (run_folder(out, "grpo", 0) / name).unlink()
+    refused(out, rf"grpo/seed_0/{name}")
 
 
 def test_a_foreign_folder_among_the_checkpoints_is_named(out: Path) -> None:

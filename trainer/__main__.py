@@ -1,4 +1,4 @@
-"""Train a policy: `python -m trainer run RECIPE --out DIR [--set key=value]`, or rebuild the embedded one."""
+"""Train a policy, look at what an arm asks of it, or rebuild the embedded one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from tasks.errors import CommandLine, UserError, run_cli, stop_on_sigterm
+from tasks.errors import CommandLine, UserError, closest, run_cli, stop_on_sigterm
 from tasks.provenance import quiet_and_offline
-from tasks.settings import load_settings, named_file
+from tasks.settings import claim_folder, load_settings, named_file
+from trainer.config import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -18,32 +19,104 @@ def main() -> None:
     """Run the command line."""
     parser = CommandLine(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
-        "run", help="train one arm with one seed; the same command finishes a stopped run"
+    run = _recipe_command(
+        commands, "run", "train one arm with one seed; the same command finishes a stopped run"
     )
-    run.add_argument("recipe", help="a name in trainer/recipes/ or the path of a .toml file")
     run.add_argument("--out", type=Path, required=True, help="run folder")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe key")
+    run.add_argument(
+        "--track", action="append", default=[], metavar="MIRROR", help="copy metrics to tensorboard or wandb"
+    )
+    run.set_defaults(call=_run)
+    gradients = _recipe_command(
+        commands, "compare-gradients", "compare two arms on the same recorded rollouts and weights"
+    )
+    gradients.add_argument("arms", nargs=2, metavar="ARM", help="names in trainer/arms.py")
+    gradients.add_argument("--rollouts", type=Path, required=True, help="RUN/rollouts of a recording run")
+    gradients.add_argument("--steps", default="1", help="recorded steps, for example 1,2 (default: 1)")
+    gradients.add_argument(
+        "--checkpoint", type=Path, help="weights (default: the recording run's checkpoints/step_000000)"
+    )
+    gradients.set_defaults(call=_compare_gradients)
+    drift = _recipe_command(
+        commands, "drift", "run with learning rate 0; exit 1 when the weights move all the same"
+    )
+    drift.add_argument("--steps", type=int, required=True, help="3 or more")
+    drift.set_defaults(call=_drift)
     pretrain = commands.add_parser("pretrain", help="make the embedded base policy from nothing")
     pretrain.add_argument("--out", type=Path, required=True, help="folder of the new policy; must not exist")
     pretrain.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    pretrain.set_defaults(call=_pretrain)
     arguments = parser.parse_args()
     stop_on_sigterm()
-    (_run if arguments.command == "run" else _pretrain)(arguments)
+    arguments.call(arguments)
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    from trainer.config import TrainConfig
+def _recipe_command(commands: argparse._SubParsersAction[CommandLine], name: str, text: str) -> CommandLine:
+    parser = commands.add_parser(name, help=text)
+    parser.add_argument("recipe", help="a name in trainer/recipes/ or the path of a .toml file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe key"
+    )
+    return parser
 
+
+def _config(arguments: argparse.Namespace, *last: str) -> TrainConfig:
+    """Read recipe and overrides, check that the policy is there, and set up what torch reads at import."""
     recipe = named_file(arguments.recipe, RECIPES, "recipe")
-    config = load_settings(TrainConfig, recipe, arguments.set)
+    config = load_settings(TrainConfig, recipe, [*arguments.set, *last])
     _prepare(config.threads)
     from trainer.policies import policy_folder
 
-    policy_folder(config.policy)  # before the folder is claimed, and before torch is loaded
+    policy_folder(config.policy)
+    return config
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from trainer.replay import check_recording
+    from trainer.trackers import check_trackers
+
+    check_trackers(arguments.track)
+    config = _config(arguments)
+    if config.replay:
+        check_recording(Path(config.replay), config, range(1, config.steps + 1))
+    claim_folder(arguments.out, "config.json", config)  # the last mistake to find before torch is loaded
     from trainer.loop import train
 
-    train(config, arguments.out, report=lambda line: print(line, flush=True))
+    train(config, arguments.out, report=lambda line: print(line, flush=True), track=arguments.track)
+
+
+def _compare_gradients(arguments: argparse.Namespace) -> None:
+    from trainer.arms import ARMS
+    from trainer.replay import check_recording
+
+    for arm in arguments.arms:
+        if arm not in ARMS:
+            raise UserError(f"arm {arm!r}: there is no such arm; {closest(arm, ARMS)}")
+    if not all(part.strip().isdecimal() for part in arguments.steps.split(",")):
+        raise UserError(f"--steps {arguments.steps!r}: want numbers of steps, for example 1,2")
+    steps = [int(part) for part in arguments.steps.split(",")]
+    config = _config(arguments)
+    check_recording(arguments.rollouts, config, steps)
+    checkpoint = arguments.checkpoint or arguments.rollouts.resolve().parent / "checkpoints" / "step_000000"
+    if not checkpoint.is_dir():
+        raise UserError(f"{checkpoint}: no such folder; name a checkpoint with --checkpoint")
+    from trainer.gradients import compare_gradients, gradient_table
+
+    arms = (arguments.arms[0], arguments.arms[1])
+    print(gradient_table(arms, compare_gradients(config, arms, arguments.rollouts, checkpoint, steps)))
+
+
+def _drift(arguments: argparse.Namespace) -> None:
+    from trainer.drift import check_steps, drift_report, measure_drift
+
+    check_steps(arguments.steps)
+    # a number of steps that fits no checkpoint_every of the recipe is as good as any other here
+    steps = [f"steps={arguments.steps}", f"checkpoint_every={arguments.steps}"]
+    config = _config(arguments, "learning_rate=0.0", *steps)
+    drift = measure_drift(config, arguments.steps, report=lambda line: print(line, flush=True))
+    print(f"\n{drift_report(drift)}")
+    if drift.after != drift.before:
+        sys.exit(1)
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
@@ -59,13 +132,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _prepare(threads: int) -> None:
-    """Set what has to be set before torch and transformers are imported."""
+    """Set what has to be set before torch and transformers are imported; importing them costs seconds."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     quiet_and_offline()
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 if __name__ == "__main__":

@@ -5,21 +5,29 @@ Only safetensors and JSON are written or read: no pickle.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from tasks.files import new_folder, write_json
+from tasks.checkpoints import read_header
+from tasks.errors import UserError
+from tasks.files import new_file, new_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+AGAIN = "delete it to train the run again from the start"
+
+
+def state_file(out: Path) -> Path:
+    """Return where the state of the latest checkpoint lies."""
+    return out / "state" / "optimizer.safetensors"
 
 
 def step_folder(out: Path, step: int) -> Path:
@@ -35,34 +43,57 @@ def save_checkpoint(out: Path, step: int, model: PreTrainedModel, tokenizer: Pre
 
 
 def save_state(out: Path, step: int, tokens: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write the optimizer's moments and the counters that a resume needs; one state, the latest."""
+    """Write the optimizer's moments and, in the same file, the counters that a resume needs.
+
+    One file, so that it is replaced in one step; call it when the checkpoint of `step` is on the disk.
+    """
     tensors = {
         f"{moment}/{name}": optimizer.state[parameter][moment].contiguous()
         for name, parameter in model.named_parameters()
+        if parameter in optimizer.state  # not before the first step that was taken
         for moment in MOMENTS
     }
-    with new_folder(out / "state") as folder:
-        save_file(tensors, folder / "optimizer.safetensors")
-        write_json(folder / "counters.json", {"step": step, "tokens": tokens})
+    with new_file(state_file(out)) as temporary:
+        save_file(tensors, temporary, metadata={"step": str(step), "tokens": str(tokens)})
 
 
 def saved_step(out: Path) -> tuple[int, int]:
     """Return (step, tokens) of the saved state; (0, 0) where a run has to start from the beginning.
 
     The state is written after its checkpoint, so only a deleted checkpoint leaves a state alone.
+
+    Raises:
+        UserError: the state file is damaged.
     """
-    path = out / "state" / "counters.json"
+    path = state_file(out)
     if not path.exists():
         return 0, 0
-    counters = json.loads(path.read_text(encoding="utf-8"))
-    if not step_folder(out, counters["step"]).exists():
-        return 0, 0
-    return counters["step"], counters["tokens"]
+    try:
+        read_header(path)  # compares the length of the file with what it should hold
+        with safe_open(path, framework="numpy") as file:
+            counters = file.metadata() or {}
+        step, tokens = int(counters["step"]), int(counters["tokens"])
+    except (UserError, SafetensorError, KeyError, ValueError):
+        raise UserError(f"{path}: not a whole state of this trainer; {AGAIN}") from None
+    return (step, tokens) if step_folder(out, step).exists() else (0, 0)
 
 
 def load_state(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put saved moments back into a fresh optimizer over the same parameters."""
-    tensors = load_file(out / "state" / "optimizer.safetensors")
+    """Put saved moments back into a fresh optimizer over the same parameters.
+
+    Raises:
+        UserError: the state is that of another model.
+    """
+    tensors = load_file(state_file(out))
+    if not tensors:
+        return
+    wanted = {
+        f"{moment}/{name}": None if moment == "step" else parameter.shape
+        for name, parameter in model.named_parameters()
+        for moment in MOMENTS
+    }
+    if any(name not in tensors or shape not in (None, tensors[name].shape) for name, shape in wanted.items()):
+        raise UserError(f"{state_file(out)}: holds the moments of another model; {AGAIN}")
     for name, parameter in model.named_parameters():
         optimizer.state[parameter] = {
             moment: tensors[f"{moment}/{name}"].to("cpu" if moment == "step" else parameter.device)

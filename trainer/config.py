@@ -71,6 +71,11 @@ class TrainConfig(Settings):
     """Of the forward and backward pass; weights, gradients and optimizer stay float32."""
     threads: int = Field(default=1, gt=0)
     """CPU threads; part of the numbers, since sums are split over them."""
+    record_rollouts: bool = False
+    """Keep every step's rollouts in RUN/rollouts. No number changes, but what a run folder holds does: as a
+    setting, a resume cannot leave a gap."""
+    replay: str | None = None
+    """RUN/rollouts of a recording run, whose groups and rewards are used instead of sampling."""
 
     @field_validator("arm")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tasks.catalog import load_problems
 from tasks.checkpoints import check_tokenizer, inspect_checkpoint
 from tasks.engines import Engine, open_engine
 from tasks.engines.proof import probe_prompts
+from tasks.files import only_one, sweep
 from tasks.grading import grade
 from tasks.schema import Grade, Problem
 from tasks.settings import claim_folder
@@ -22,10 +23,13 @@ from trainer.batch import build_batch
 from trainer.checkpoint import load_state, save_checkpoint, save_state, saved_step, step_folder
 from trainer.config import TrainConfig
 from trainer.logprobs import settle_forward
+from trainer.memory import peak_memory
 from trainer.metrics import step_metrics
 from trainer.policies import policy_folder
+from trainer.replay import Graded, check_recording, read_rollouts, write_rollouts
 from trainer.rollouts import RolloutGroup, problems_of_step, rollout
 from trainer.sync import sync_weights
+from trainer.trackers import check_trackers, mirrors
 from trainer.update import update
 
 ROLLOUT_MEMORY_SHARE = 0.3
@@ -46,20 +50,35 @@ class Policy:
     """Prompts on which engine and model are compared after every update."""
 
 
-def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print) -> None:
+def train(
+    config: TrainConfig, out: Path, report: Callable[[str], None] = print, track: Sequence[str] = ()
+) -> None:
     """Train one arm and leave a run folder (`trainer.runlog`); a run that was stopped goes on where it was.
 
     Args:
         config: what to train.
         out: the run folder.
         report: takes one line per step.
+        track: names of mirrors of the metrics (`trainer.trackers`); they change no number.
 
     Raises:
-        UserError: the folder holds another run, or the policy or task cannot be used.
+        UserError: the folder holds another run, or the policy, task or recording cannot be used.
+        InfrastructureError: the disk is full; the last checkpoint is whole.
     """
+    check_trackers(track)
+    if config.replay:
+        check_recording(Path(config.replay), config, range(1, config.steps + 1))
     claim_folder(out, "config.json", config)
+    with only_one(out):
+        for folder in (out, *(out / name for name in ("checkpoints", "state", "rollouts"))):
+            sweep(folder)
+        _train(config, out, report, track)
+
+
+def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track: Sequence[str]) -> None:
     done, tokens = saved_step(out)
     if done == config.steps:
+        runlog.record_done(out)
         report(f"{out}: done already, {done} steps")
         return
     torch.set_num_threads(config.threads)
@@ -67,18 +86,22 @@ def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print)
     forward = settle_forward(policy.model, config.forward, report)
     if policy.reference is not None:
         settle_forward(policy.reference, forward, report)
-    config = config.model_copy(update={"forward": forward})
+    settled = config.model_copy(update={"forward": forward})  # the hash of a run is that of its config.json
     device, engine = str(policy.model.device), policy.engine.name
     report(f"{config.arm}, seed {config.seed}: {engine} rollouts on {device}, from step {done}")
-    with runlog.recorded(out, config, device=device, engine=engine):
+    with (
+        runlog.recorded(out, config, device=device, engine=engine),
+        mirrors(track, out, config, done) as mirror,
+    ):
+        runlog.cut_logs(out, done)
         if done == 0:
             save_checkpoint(out, 0, policy.model, policy.tokenizer)
-        runlog.cut_metrics(out, done)
         problems = load_problems(config.task, "train")
         for step in range(done + 1, config.steps + 1):
-            metrics = train_step(policy, problems_of_step(problems, config, step), config, step)
+            metrics = train_step(policy, problems, settled, step, out)
             tokens += int(metrics["step_tokens"])
-            runlog.append_metrics(out, {"step": step, "tokens": tokens, **metrics})
+            runlog.log_step(out, {"step": step, "tokens": tokens, **metrics})
+            mirror(step, metrics)
             report(runlog.console_line(step, config.steps, metrics))
             if step % config.checkpoint_every == 0:
                 save_checkpoint(out, step, policy.model, policy.tokenizer)
@@ -86,17 +109,28 @@ def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print)
         policy.engine.close()
 
 
-def train_step(policy: Policy, problems: list[Problem], config: TrainConfig, step: int) -> dict[str, float]:
-    """Take one optimizer step and return its metrics."""
+def train_step(
+    policy: Policy, problems: list[Problem], config: TrainConfig, step: int, out: Path
+) -> dict[str, float]:
+    """Take one optimizer step and return its metrics; `problems` are all of the train split."""
     started = time.perf_counter()
-    groups = rollout(policy.engine, policy.tokenizer, problems, config, step)
-    sampled = time.perf_counter()
-    grades = [grade_group(group, policy.tokenizer) for group in groups]
+    if config.replay:
+        replayed = read_rollouts(Path(config.replay), config, step, problems)
+        groups, grades = [one.group for one in replayed], [one.grades for one in replayed]
+        sampled = time.perf_counter()
+    else:
+        groups = rollout(
+            policy.engine, policy.tokenizer, problems_of_step(problems, config, step), config, step
+        )
+        sampled = time.perf_counter()
+        grades = [grade_group(group, policy.tokenizer) for group in groups]
     batch = build_batch(groups, grades, config, step)
     result = update(policy.model, policy.reference, policy.optimizer, batch, config)
     updated = time.perf_counter()
     gap = sync_weights(policy.model, policy.engine, policy.probes, config.dtype)
     ended = time.perf_counter()
+    if config.record_rollouts:
+        write_rollouts(out, config, step, [Graded(*pair) for pair in zip(groups, grades, strict=True)])
     return {
         **step_metrics(groups, grades, batch, result, config),
         "check/weight_sync_gap": gap,
@@ -104,6 +138,7 @@ def train_step(policy: Policy, problems: list[Problem], config: TrainConfig, ste
         "time/update_s": updated - sampled,
         "time/sync_s": ended - updated,
         "time/step_s": ended - started,
+        **peak_memory(),
     }
 
 

@@ -2,25 +2,31 @@
 
 RUN/config.json                     resolved configuration with its hash
 RUN/manifest.json                   code, versions, device; state: running, done, stopped, failed
-RUN/metrics.jsonl                   one line per optimizer step
+RUN/metrics.jsonl                   one line per optimizer step: follows from configuration and machine alone
+RUN/timings.jsonl                   one line per optimizer step: what it cost this time, seconds and memory
 RUN/checkpoints/step_000010/        HF folder
 RUN/state/                          optimizer of the last checkpoint, for an exact resume
+RUN/rollouts/step_000001.jsonl      texts and rewards, when record_rollouts asks for them (trainer/replay.py)
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.errors import Interrupted
-from tasks.files import write_json, write_text
+from tasks.errors import InfrastructureError, Interrupted, UserError
+from tasks.files import append_line, write_json, write_text
 from tasks.provenance import git_state, package_versions, utc_now
 from trainer.config import TrainConfig
 
 State = Literal["running", "done", "stopped", "failed"]
+
+COST = ("time/", "memory/")
+"""Names that begin so differ between two runs of one configuration."""
+FROM_THE_START = "delete its folder state/ to train it again from the start"
 
 
 @contextmanager
@@ -43,9 +49,21 @@ def recorded(out: Path, config: TrainConfig, *, device: str, engine: str) -> Ite
         write_manifest(out, "stopped", made_with, reason="interrupted")
         raise
     except Exception as error:
-        write_manifest(out, "failed", made_with, reason=f"{type(error).__name__}: {error}")
+        with suppress(InfrastructureError):  # the full disk that ended the run has no room for this either
+            write_manifest(out, "failed", made_with, reason=f"{type(error).__name__}: {error}")
         raise
     write_manifest(out, "done", made_with)
+
+
+def record_done(out: Path) -> None:
+    """Say "done" for a run that was killed after its last checkpoint and before it could say so itself."""
+    path = out / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["state"] != "done":
+            write_json(path, manifest | {"state": "done", "reason": "", "written_at": utc_now()})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        raise UserError(f"{path}: missing or damaged, and the run is complete; {FROM_THE_START}") from None
 
 
 def write_manifest(out: Path, state: State, made_with: dict[str, Any], reason: str = "") -> None:
@@ -56,23 +74,53 @@ def write_manifest(out: Path, state: State, made_with: dict[str, Any], reason: s
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """Return the metrics of every whole line, oldest first; a torn last line is left out."""
-    path = out / "metrics.jsonl"
+    return [record for _, record in _lines(out / "metrics.jsonl")]
+
+
+def read_timings(out: Path) -> list[dict[str, Any]]:
+    """Return the timings of every whole line, oldest first; a torn last line is left out."""
+    return [record for _, record in _lines(out / "timings.jsonl")]
+
+
+def cut_logs(out: Path, step: int) -> None:
+    """Drop what was logged after `step`, so that a resumed run logs every step once.
+
+    Raises:
+        UserError: a log does not hold exactly the steps up to `step`, so no resume could complete it.
+    """
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        if step == 0:  # nothing is kept, so what is there need not even be readable
+            write_text(out / name, "")
+            continue
+        kept = [(text, record["step"]) for text, record in _lines(out / name) if record["step"] <= step]
+        if [at for _, at in kept] != list(range(1, step + 1)):
+            raise UserError(
+                f"{out / name}: does not hold steps 1 to {step}, which the checkpoint needs; {FROM_THE_START}"
+            )
+        write_text(out / name, "".join(text + "\n" for text, _ in kept))
+
+
+def log_step(out: Path, record: Mapping[str, float]) -> None:
+    """Add a line to both logs: names that begin with `COST` to the timings, the others to the metrics."""
+    cost = {name: value for name, value in record.items() if name.startswith(COST)}
+    append_line(out / "timings.jsonl", json.dumps({"step": record["step"], **cost}))
+    append_line(
+        out / "metrics.jsonl", json.dumps({name: record[name] for name in record if name not in cost})
+    )
+
+
+def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return (text, record) of every line that ends."""
     if not path.exists():
         return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
-
-
-def cut_metrics(out: Path, step: int) -> None:
-    """Drop what was logged after `step`, so that a resumed run logs every step once."""
-    kept = [line for line in read_metrics(out) if line["step"] <= step]
-    write_text(out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def append_metrics(out: Path, metrics: Mapping[str, float]) -> None:
-    """Add one line."""
-    with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(dict(metrics)) + "\n")
+    try:
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
+        records = [json.loads(line) for line in lines]
+        if all(isinstance(record["step"], int) for record in records):
+            return list(zip(lines, records, strict=True))
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise UserError(f"{path}: a line is not a JSON object with a step; {FROM_THE_START}")
 
 
 def console_line(step: int, steps: int, metrics: dict[str, float]) -> str:
