@@ -166,7 +166,7 @@ def test_a_failure_is_written_down(
     def fail(*_: object, **__: object) -> float:
         raise WeightMismatch("the engine holds other weights")
 
-    monkeypatch.setattr(loop, "sync_weights", fail)
+    monkeypatch.setattr(loop, "update", fail)
     with pytest.raises(WeightMismatch):
         train(config(tiny_policy), tmp_path / "run", report=quiet)
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())

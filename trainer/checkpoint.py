@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
 from transformers import PreTrainedModel
 
 from tasks.checkpoints import read_header
 from tasks.errors import UserError
 from tasks.files import new_file, new_folder
+from trainer.distributed import rank
+from trainer.lora import adapter_weights, plain_weights
+from trainer.sharding import spread, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+ADAPTERS = "adapter"
+"""Prefixes of the tensors in the state file."""
 AGAIN = "delete it to train the run again from the start"
 
 
@@ -36,25 +40,32 @@ def step_folder(out: Path, step: int) -> Path:
 
 
 def save_checkpoint(out: Path, step: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write an HF folder under a temporary name and rename it."""
-    with new_folder(step_folder(out, step)) as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    """Write an HF folder under a temporary name and rename it: shards gathered, adapters merged in."""
+    weights = {name: weight.cpu().contiguous() for name, weight in plain_weights(model)}
+    if rank() == 0:
+        with new_folder(step_folder(out, step)) as folder:
+            model.save_pretrained(folder, state_dict=weights)
+            tokenizer.save_pretrained(folder)
 
 
-def save_state(out: Path, step: int, tokens: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write the optimizer's moments and, in the same file, the counters that a resume needs.
+def save_state(
+    out: Path, step: int, tokens: int, model: PreTrainedModel, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write what a resume needs beside the checkpoint: the optimizer's moments, adapters, counters.
 
     One file, so that it is replaced in one step; call it when the checkpoint of `step` is on the disk.
     """
     tensors = {
-        f"{moment}/{name}": optimizer.state[parameter][moment].contiguous()
+        f"{moment}/{name}": whole(optimizer.state[parameter][moment]).cpu().contiguous()
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state  # not before the first step that was taken
         for moment in MOMENTS
     }
-    with new_file(state_file(out)) as temporary:
-        save_file(tensors, temporary, metadata={"step": str(step), "tokens": str(tokens)})
+    adapters = adapter_weights(model)
+    tensors |= {f"{ADAPTERS}/{name}": whole(adapters[name].detach()).cpu() for name in adapters}
+    if rank() == 0:
+        with new_file(state_file(out)) as temporary:
+            save_file(tensors, temporary, metadata={"step": str(step), "tokens": str(tokens)})
 
 
 def saved_step(out: Path) -> tuple[int, int]:
@@ -78,24 +89,32 @@ def saved_step(out: Path) -> tuple[int, int]:
     return (step, tokens) if step_folder(out, step).exists() else (0, 0)
 
 
-def load_state(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put saved moments back into a fresh optimizer over the same parameters.
+def load_state(out: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
+    """Put saved moments back into a fresh optimizer over the same parameters, and adapters into the model.
 
     Raises:
         UserError: the state is that of another model.
     """
     tensors = load_file(state_file(out))
-    if not tensors:
-        return
-    wanted = {
-        f"{moment}/{name}": None if moment == "step" else parameter.shape
-        for name, parameter in model.named_parameters()
-        for moment in MOMENTS
-    }
-    if any(name not in tensors or shape not in (None, tensors[name].shape) for name, shape in wanted.items()):
-        raise UserError(f"{state_file(out)}: holds the moments of another model; {AGAIN}")
-    for name, parameter in model.named_parameters():
+    adapters = adapter_weights(model)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    stepped = any(name.startswith(f"{MOMENTS[0]}/") for name in tensors)  # else no step had been taken
+    wanted = {f"{ADAPTERS}/{name}": parameter.shape for name, parameter in adapters.items()}
+    if stepped:
+        wanted |= {
+            f"{moment}/{name}": torch.Size() if moment == "step" else parameter.shape
+            for name, parameter in trained.items()
+            for moment in MOMENTS
+        }
+    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
+        raise UserError(f"{state_file(out)}: holds the state of another model; {AGAIN}")
+    with torch.no_grad():
+        for name, parameter in adapters.items():
+            parameter.copy_(spread(tensors[f"{ADAPTERS}/{name}"], parameter))
+    for name, parameter in trained.items() if stepped else ():
         optimizer.state[parameter] = {
-            moment: tensors[f"{moment}/{name}"].to("cpu" if moment == "step" else parameter.device)
+            moment: tensors[f"{moment}/{name}"]
+            if moment == "step"
+            else spread(tensors[f"{moment}/{name}"], parameter)
             for moment in MOMENTS
         }

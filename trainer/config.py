@@ -34,8 +34,17 @@ class TrainConfig(Settings):
     """Of the rollouts; the update takes log-probabilities at the same temperature."""
     max_new_tokens: int = Field(gt=0)
     """Longest rollout, end-of-sequence token included."""
+    max_prompt_tokens: int = Field(default=512, gt=0)
+    """Problems with a longer prompt are left out, as are those that the policy has no positions for; a line
+    at the start counts them."""
     learning_rate: float = Field(ge=0)
-    """AdamW, constant; 0 is a probe that must leave the weights alone."""
+    """Of AdamW, at its highest; 0 is a probe that must leave the weights alone."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate goes down after the warm-up."""
+    learning_rate_end: float = Field(default=0.0, ge=0)
+    """On the last step of a linear or cosine schedule."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)
     """Largest norm of the whole gradient."""
@@ -66,9 +75,19 @@ class TrainConfig(Settings):
     engine: EngineName = "auto"
     """What decodes the rollouts."""
     dtype: Dtype = "float32"
-    """Of the rollout engine; the trained weights are float32."""
+    """Of the rollout engine."""
     update_dtype: Dtype = "float32"
-    """Of the forward and backward pass; weights, gradients and optimizer stay float32."""
+    """Of the forward and backward pass (autocast); weights, gradients and optimizer keep `weight_dtype`."""
+    weight_dtype: Dtype = "float32"
+    """Of the trained weights and their optimizer; "bfloat16" halves the memory and loses small updates."""
+    activation_checkpointing: bool = False
+    """Keep one state per layer and compute the rest again: less memory, about a third more time, same
+    gradient."""
+    lora_rank: int = Field(default=0, ge=0)
+    """Rank of low-rank adapters (peft) on every linear layer; 0 trains all weights. Checkpoints hold merged
+    weights."""
+    lora_alpha: float = Field(default=16.0, gt=0)
+    """The adapters count alpha / rank."""
     threads: int = Field(default=1, gt=0)
     """CPU threads; part of the numbers, since sums are split over them."""
     record_rollouts: bool = False

@@ -8,7 +8,7 @@ communication.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -63,3 +63,8 @@ def gather(item: T) -> list[T]:
     found: list[Any] = [None] * world_size()
     dist.all_gather_object(found, item)
     return cast("list[T]", found)
+
+
+def flat(parts: Iterable[list[T]]) -> list[T]:
+    """Put lists one after the other."""
+    return [item for part in parts for item in part]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from tasks.catalog import load_problems
 from tasks.checkpoints import check_tokenizer, inspect_checkpoint
@@ -18,6 +18,7 @@ from trainer.advantages import has_signal
 from trainer.batch import build_batch
 from trainer.config import TrainConfig
 from trainer.logprobs import settle_forward
+from trainer.open_policy import load_module
 from trainer.policies import policy_folder
 from trainer.replay import Graded, read_rollouts
 from trainer.update import accumulate, cut_pieces
@@ -65,15 +66,12 @@ def compare_gradients(
     base = policy_folder(config.policy)
     check_tokenizer(inspect_checkpoint(checkpoint), inspect_checkpoint(base).tokenizer_hash, str(base))
     torch.set_num_threads(config.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).to(device).eval()
+    model = load_module(checkpoint, config)
+    config = config.model_copy(update={"forward": settle_forward(model, config.forward, report)})
     reference = None
     if config.kl_beta > 0:
-        reference = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(device).eval()
-    forward = settle_forward(model, config.forward, report)
-    if reference is not None:
-        settle_forward(reference, forward, report)
-    config = config.model_copy(update={"forward": forward})
+        reference = load_module(base, config)
+        settle_forward(reference, config.forward, report)
     problems = load_problems(config.task, "train")
     compared = []
     for step in steps:

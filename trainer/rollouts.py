@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasks.engines import Completion, Engine, Request, Sampling
+from tasks.errors import UserError
 from tasks.prompts import encode_prompt, prompt_text
 from tasks.schema import Problem
 from tasks.seeds import derive_seed
@@ -41,6 +42,33 @@ def problems_of_step(problems: Sequence[Problem], config: TrainConfig, step: int
         order = np.random.default_rng(derive_seed(config.seed, "order", epoch)).permutation(len(problems))
         picked.append(problems[order[index]])
     return picked
+
+
+def fitting(
+    problems: Sequence[Problem],
+    tokenizer: PreTrainedTokenizerBase,
+    task: str,
+    limit: int,
+    report: Callable[[str], None],
+) -> list[Problem]:
+    """Return the problems whose prompt has at most `limit` tokens, and report how many have more.
+
+    Raises:
+        UserError: all have more.
+    """
+    lengths = [
+        len(encode_prompt(prompt_text(task, problem.question, tokenizer), tokenizer)) for problem in problems
+    ]
+    kept = [problem for problem, length in zip(problems, lengths, strict=True) if length <= limit]
+    if not kept:
+        raise UserError(
+            f"room for prompts of {limit} tokens: the shortest of {task!r} has {min(lengths)}; "
+            "raise max_prompt_tokens, lower max_new_tokens or take a policy with more positions"
+        )
+    if len(kept) < len(problems):
+        left = len(problems) - len(kept)
+        report(f"{left} of {len(problems)} problems left out: their prompts have more than {limit} tokens")
+    return kept
 
 
 def rollout(

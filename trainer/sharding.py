@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import MethodType
 
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
 from trainer.batch import Row
@@ -43,8 +43,8 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def whole_parameters(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Give every parameter whole, by its name in the HF state dict; every process must ask for all of
-    them."""
-    for name, parameter in model.named_parameters():
-        yield name, whole(parameter.detach())
+def spread(tensor: Tensor, like: Tensor) -> Tensor:
+    """Lay a whole tensor out as `like` lies: on its device, cut into shards where it is."""
+    if isinstance(like, DTensor):
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    return tensor.to(like.device)

@@ -46,6 +46,31 @@ class UpdateResult:
     tree_rows: float
     """Share of rows that went through the tree forward."""
 
+    @classmethod
+    def merged(cls, parts: Sequence[UpdateResult]) -> UpdateResult:
+        """Put the results of processes together; loss and gradient norm are those of the whole step."""
+
+        def streams(name: str) -> list[Floats]:
+            return [stream for part in parts for stream in getattr(part, name)]
+
+        def mean(name: str, count: list[int]) -> float:
+            total = sum(getattr(part, name) * number for part, number in zip(parts, count, strict=True))
+            return float(total / max(sum(count), 1))
+
+        tokens = [sum(map(len, part.logprobs)) for part in parts]
+        return cls(
+            loss=parts[0].loss,
+            gradient_norms=parts[0].gradient_norms,
+            logprobs=streams("logprobs"),
+            kls=streams("kls"),
+            entropies=streams("entropies"),
+            importance=streams("importance"),
+            ratios=streams("ratios"),
+            clipped_low=mean("clipped_low", tokens),
+            clipped_high=mean("clipped_high", tokens),
+            tree_rows=mean("tree_rows", [len(part.logprobs) for part in parts]),
+        )
+
 
 class Piece:
     """A micro-batch: rows, their constant streams, and what the first pass over them found."""
