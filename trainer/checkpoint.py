@@ -58,7 +58,7 @@ def save_state(
     tensors = {
         f"{moment}/{name}": whole(optimizer.state[parameter][moment]).cpu().contiguous()
         for name, parameter in model.named_parameters()
-        if parameter in optimizer.state  # not before the first step that was taken
+        if optimizer.state and parameter.requires_grad  # there is none before the first step that was taken
         for moment in MOMENTS
     }
     adapters = adapter_weights(model)

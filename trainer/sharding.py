@@ -22,7 +22,8 @@ def shard(model: PreTrainedModel) -> None:
     decoder = model.get_decoder()
     for layer in decoder.layers if hasattr(decoder, "layers") else decoder.h:
         fully_shard(layer)
-    fully_shard(model)
+    # by default the outermost stays gathered after a forward, and its parameters are then not the optimizer's
+    fully_shard(model, reshard_after_forward=True)
     # decoder and output layer are called one by one, so the gathering of weights hangs on this method
     setattr(model, METHOD, MethodType(completion_logprobs, model))
     register_fsdp_forward_method(model, METHOD)
