@@ -14,6 +14,7 @@ from tasks.seeds import derive_seed
 from trainer.advantages import group_advantages, has_signal
 from trainer.arms import ARMS, Totals
 from trainer.config import TrainConfig
+from trainer.distributed import gather
 from trainer.rollouts import RolloutGroup
 from trainer.tree import ProcessTree, process_set_sizes, process_tree
 
@@ -67,9 +68,12 @@ class Batch:
 def build_batch(
     groups: Sequence[RolloutGroup], grades: Sequence[Sequence[Grade]], config: TrainConfig, step: int
 ) -> Batch:
-    """Turn groups and their grades into a batch: rewards -> advantages, ids -> tree -> weights."""
+    """Turn groups and their grades into a batch: rewards -> advantages, ids -> tree -> weights.
+
+    The normaliser is that of the whole step: the totals of all processes are added up.
+    """
     built = [build_group(group, graded, config, step) for group, graded in zip(groups, grades, strict=True)]
-    totals = sum((group.totals for group in built), Totals())
+    totals = sum(gather(sum((group.totals for group in built), Totals())), Totals())
     return Batch(groups=built, normaliser=ARMS[config.arm].normalise(totals))
 
 

@@ -14,8 +14,10 @@ from transformers import PreTrainedModel
 
 from trainer.batch import Batch, Row
 from trainer.config import TrainConfig
-from trainer.logprobs import Forward, TokenLogprobs, cheaper_forward, completion_logprobs
+from trainer.distributed import gather, world_size
+from trainer.logprobs import Forward, TokenLogprobs, cheaper_forward
 from trainer.loss import clipped_tokens, importance_weights, kl_term, policy_term, weighted_loss
+from trainer.sharding import logprobs, whole
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +102,7 @@ class Piece:
     def _logprobs(self, model: PreTrainedModel, config: TrainConfig) -> TokenLogprobs:
         lower = config.update_dtype == "bfloat16"
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=lower):
-            return completion_logprobs(model, self.rows, config.temperature, self.forward)
+            return logprobs(model, self.rows, config.temperature, self.forward)
 
 
 def update(
@@ -116,11 +118,13 @@ def update(
         FloatingPointError: the loss or the gradient is not finite; the step was not taken.
     """
     pieces = cut_pieces(batch.rows, model.device, config)
+    # a sharded forward needs every process, so those with fewer pieces than others run an idle one
+    idle = [idle_piece(model.device)] * (max(gather(len(pieces))) - len(pieces))
     losses, norms = [0.0], []
     if batch.normaliser > 0:
         losses = []
         for _ in range(config.updates_per_batch):
-            loss, norm = accumulate(model, reference, optimizer, pieces, batch.normaliser, config)
+            loss, norm = accumulate(model, reference, optimizer, pieces + idle, batch.normaliser, config)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise FloatingPointError(f"loss {loss} and gradient norm {norm}: the step was not taken")
             optimizer.step()
@@ -139,6 +143,20 @@ def cut_pieces(rows: Sequence[Row], device: torch.device, config: TrainConfig) -
     ]
 
 
+def idle_piece(device: torch.device) -> Piece:
+    """Return a piece whose loss is 0, whatever the model."""
+    none = np.zeros(1)
+    row = Row(
+        ids=np.zeros(2, dtype=np.int64),
+        prompt=1,
+        advantage=0.0,
+        weight_t=none,
+        kl_weight_t=none,
+        rollout_logp_t=none,
+    )
+    return Piece([row], device, "padded")
+
+
 def accumulate(
     model: PreTrainedModel,
     reference: PreTrainedModel | None,
@@ -152,10 +170,10 @@ def accumulate(
     loss = 0.0
     for piece in pieces:
         part = piece.loss(model, reference, normaliser, config)
-        torch.autograd.backward(part)
+        torch.autograd.backward(part * world_size())  # FSDP takes the mean over processes; the loss is a sum
         loss += part.item()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-    return loss, float(norm)
+    return sum(gather(loss)), float(whole(norm))
 
 
 def summarise(batch: Batch, pieces: Sequence[Piece], loss: float, norms: list[float]) -> UpdateResult:
