@@ -62,9 +62,11 @@ def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
         config = read_record(folder / "config.json", ("config", "config_hash"))
         progress = _progress(folder)
     except FileNotFoundError as error:
-        raise UserError(
-            f"{error.filename}: missing, so {arm} seed {seed} was not trained; run the suite"
-        ) from None
+        if not (folder / "manifest.json").exists():
+            raise UserError(
+                f"{error.filename}: missing, so {arm} seed {seed} was not trained; run the suite"
+            ) from None
+        raise UserError(f"{error.filename}: missing, though the run has a manifest; {AGAIN}") from None
     if manifest["state"] != "done":
         raise UserError(
             f"{folder}: state is {manifest['state']!r}, want 'done'; run the suite again to finish it"

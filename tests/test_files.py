@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_a_folder_gives_way_to_a_whole_one(tmp_path: Path) -> None:
             (folder / number).write_text(number)
     assert [path.name for path in (tmp_path / "step").iterdir()] == ["2"]
     assert [path.name for path in tmp_path.iterdir()] == ["step"]
+
+
+def test_under_its_name_a_folder_is_never_half_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmtree = shutil.rmtree
+    deleted: list[Path] = []
+
+    def record(path: Path, **options: bool) -> None:
+        deleted.append(Path(path))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", record)
+    for _ in range(2):
+        with new_folder(tmp_path / "step") as folder:
+            (folder / "weights").write_text("1")
+    assert deleted
+    assert tmp_path / "step" not in deleted
 
 
 def fail_after_writing(path: Path) -> None:

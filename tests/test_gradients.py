@@ -95,6 +95,13 @@ def test_without_a_shared_prefix_the_arms_are_one(make_config: Make, tiny_policy
     assert torch.equal(grpo, other)
 
 
+def test_a_step_without_a_counted_token_has_no_gradient(make_config: Make, tiny_policy: Path) -> None:
+    model, config = load(tiny_policy), make_config(equal_reward_groups="dropped")
+    mixed, equal = graded([5, 6, 2], [5, 7, 2]), graded([5, 6, 2], [5, 7, 2], right=9)
+    assert float(gradient(model, None, [mixed], config, step=1).norm()) > 0.1
+    assert float(gradient(model, None, [equal], config, step=1).norm()) == 0  # and not the one before
+
+
 @pytest.fixture(scope="module")
 def recorded(make_config: Make, tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run folder with rollouts. Shared: do not write into it."""

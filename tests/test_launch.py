@@ -13,6 +13,7 @@ import pytest
 
 from benchmark import launch
 from benchmark.launch import Job, run_jobs
+from benchmark.run import _looks_done as looks_done
 from tasks.errors import InfrastructureError, UserError
 
 FOREVER = "import time; time.sleep(600)"
@@ -194,6 +195,7 @@ import signal
 import sys
 from pathlib import Path
 from benchmark.launch import Job, run_jobs
+from benchmark.run import _looks_done as looks_done
 from tasks.errors import run_cli, stop_on_sigterm
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores Ctrl-C
@@ -218,3 +220,12 @@ def test_a_signal_to_the_program_leaves_no_child(tmp_path: Path, number: signal.
     assert told.endswith("; the same command goes on from here\n")
     assert told.count("\n") == 1
     assert not alive(tmp_path, "one")
+
+
+def test_a_manifest_that_is_being_written_is_not_done(tmp_path: Path) -> None:
+    """The progress bar looks at run folders that foreign trainers may write without care."""
+    (tmp_path / "checkpoints/step_000000").mkdir(parents=True)
+    assert not looks_done(tmp_path)
+    for text, done in (('{"sta', False), ('{"state": "running"}', False), ('{"state": "done"}', True)):
+        (tmp_path / "manifest.json").write_text(text)
+        assert looks_done(tmp_path) is done

@@ -66,6 +66,7 @@ def test_run_folder_is_the_contract(tiny_policy: Path, tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
     assert manifest["state"] == "done"
     assert manifest["seed"] == 0
+    assert manifest["config_hash"] == json.loads((tmp_path / "run/config.json").read_text())["config_hash"]
     assert manifest["engine"] == "transformers"
     assert {"git_sha", "versions", "config_hash", "device"} <= manifest.keys()
     found = digests(tmp_path / "run")

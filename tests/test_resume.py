@@ -291,7 +291,44 @@ def test_a_full_disk_is_one_line_and_costs_no_checkpoint(
     assert same(stopped, straight)
 
 
-def test_a_full_disk_in_a_log_is_one_line(
+def test_a_disk_that_fills_up_between_checkpoints_is_one_line(
+    make_config: Make, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be written from then on, the manifest that should say so included."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+
+        def fill(line: str) -> None:
+            if line.startswith("step 0003"):
+                patch.setattr("tasks.files.os.fsync", full)
+
+        with pytest.raises(
+            InfrastructureError, match=f"^{out / 'timings.jsonl'}: not written, no space left"
+        ):
+            train(make_config(), out, report=fill)
+    assert json.loads((out / "manifest.json").read_text())["state"] == "running"
+    train(make_config(), out, report=quiet)
+    assert same(out, straight)
+
+
+def test_a_state_is_written_when_its_checkpoint_is_there(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, out = loop.save_state, tmp_path / "run"
+    found: list[int] = []
+
+    def save_state(folder: Path, step: int, *others: Any) -> None:
+        inspect_checkpoint(checkpoint.step_folder(folder, step))
+        assert read_metrics(folder)[-1]["step"] == read_timings(folder)[-1]["step"] == step
+        found.append(step)
+        save(folder, step, *others)
+
+    monkeypatch.setattr(loop, "save_state", save_state)
+    train(make_config(), out, report=quiet)
+    assert found == [2, 4]
+
+
+def test_half_a_line_in_a_log_is_cut(
     make_config: Make, straight: Path, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def half(path: Path, line: str) -> None:

@@ -337,7 +337,7 @@ def test_a_damaged_run_folder_is_named(out: Path, name: str, content: str) -> No
 @pytest.mark.parametrize("name", ["metrics.jsonl", "timings.jsonl"])
 def test_a_missing_log_is_named(out: Path, name: str) -> None:
     (run_folder(out, "grpo", 0) / name).unlink()
-    refused(out, rf"grpo/seed_0/{name}")
+    refused(out, rf"grpo/seed_0/{name}: missing, though the run has a manifest; delete the run folder")
 
 
 def test_a_foreign_folder_among_the_checkpoints_is_named(out: Path) -> None:
