@@ -169,7 +169,7 @@ def test_a_trainers_folder_of_another_configuration_is_refused_at_once(here: Pat
     (here / "run/config.json").write_text('{"config": {"steps": 1}}')
     done = call(here, "trainer run embedded --out run", blocked)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: run: belongs to another configuration (arm=None there")
+    assert done.stderr.startswith("error: run: belongs to another configuration (activation_checkpointing=")
     assert done.stderr.count("\n") == 1
     assert [path.name for path in (here / "run").iterdir()] == ["config.json"]
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import statsmodels.api
-from transformers import PreTrainedModel
 
 from tasks.engines.transformers_engine import TransformersEngine
 from tasks.errors import UserError
@@ -17,6 +16,7 @@ from trainer import loop
 from trainer.config import TrainConfig
 from trainer.drift import WATCHED, Trend, drift_report, measure_drift
 from trainer.drift import _trend as trend
+from trainer.open_policy import Policy
 
 Make = Callable[..., TrainConfig]
 pytestmark = pytest.mark.usefixtures("odd_is_right")
@@ -32,11 +32,11 @@ def writes_to_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     synced = loop.sync_weights
     calls: list[int] = []
 
-    def sync(model: PreTrainedModel, *others: Any) -> float:
+    def sync(policy: Policy, *others: Any) -> float:
         calls.append(1)
         if len(calls) == 2:
-            next(model.parameters()).data[0, 0] += 1e-3
-        return synced(model, *others)
+            next(policy.model.parameters()).data[0, 0] += 1e-3
+        return synced(policy, *others)
 
     monkeypatch.setattr(loop, "sync_weights", sync)
 

@@ -177,7 +177,7 @@ def test_the_state_of_another_model_is_refused(make_config: Make, stopped: Path)
     tensors = load_file(state)
     first = next(name for name in tensors if name.startswith("exp_avg/"))
     save_file(tensors | {first: tensors[first][:1].clone()}, state, metadata={"step": "2", "tokens": "1"})
-    with pytest.raises(UserError, match="holds the moments of another model; delete it"):
+    with pytest.raises(UserError, match="holds the state of another model; delete it"):
         train(make_config(), stopped, report=quiet)
 
 

@@ -125,7 +125,7 @@ def train_step(
         parameters["lr"] = rate
     result = update(policy.model, policy.reference, policy.optimizer, batch, config)
     updated = time.perf_counter()
-    gap = 0.0 if policy.live else sync_weights(policy.model, policy.engine, policy.probes, config.dtype)
+    gap = sync_weights(policy, config.dtype)
     ended = time.perf_counter()
     groups, grades, batch, result = whole_step(groups, grades, batch, result)
     if config.record_rollouts and rank() == 0:
