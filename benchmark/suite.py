@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tasks.catalog import find_task
+from tasks.catalog import Dataset, find_task
 from tasks.engines import Dtype, EngineName
 from tasks.errors import closest
 from tasks.settings import Settings, build_settings, load_settings, named_file, read_toml
@@ -75,7 +75,8 @@ class Suite(Settings):
     @classmethod
     def _known_tasks(cls, tasks: list[str]) -> list[str]:
         for task in tasks:
-            find_task(task)
+            if isinstance(find_task(task), Dataset):
+                raise ValueError(f"{task!r} is training data without a test split; score another task")
         return _distinct(tasks)
 
     @field_validator("seeds")

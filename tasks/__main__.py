@@ -1,12 +1,14 @@
-"""Look at the tasks: `python -m tasks list | show TASK | verify | freeze TASK`."""
+"""Look at the tasks: `python -m tasks list | show TASK | fetch SET | verify | freeze TASK`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from tabulate import tabulate
 
-from tasks.catalog import find_task, load_problems, task_version, tasks
+from tasks.catalog import datasets, load_problems, task_version, tasks
+from tasks.datasets import fetch
 from tasks.errors import CommandLine, UserError, run_cli
 from tasks.freeze import ORDER, encode, freeze, generate
 from tasks.prompts import question_text
@@ -22,6 +24,9 @@ def main() -> None:
     show.add_argument("task")
     show.add_argument("--split", choices=SPLITS, default="test")
     show.add_argument("--items", type=int, default=5, help="how many (default 5)")
+    bring = commands.add_parser("fetch", help="bring a published set to the data folder")
+    bring.add_argument("name", metavar="SET", help=f"one of {', '.join(datasets())}")
+    bring.add_argument("--from", dest="source", type=Path, help="local folder or file instead of the hub")
     commands.add_parser(
         "verify", help="make every task again with reasoning-gym and compare with the frozen items"
     )
@@ -34,8 +39,9 @@ def main() -> None:
         _show(arguments.task, arguments.split, arguments.items)
     elif arguments.command == "verify":
         _verify()
+    elif arguments.command == "fetch":
+        print(fetch(arguments.name, arguments.source))
     else:
-        find_task(arguments.task)
         print(tabulate(freeze(arguments.task).items(), headers=["file", "sha256"]))
 
 
@@ -43,6 +49,10 @@ def _list() -> None:
     table = [
         [name, task_version(name), *(getattr(task.splits, split).size for split in SPLITS), task.summary]
         for name, task in tasks().items()
+    ]
+    table += [
+        [name, task_version(name), "fetched", one.validation, "", one.summary]
+        for name, one in datasets().items()
     ]
     print(tabulate(table, headers=["task", "version", *SPLITS, "what it asks"]))
 

@@ -15,6 +15,7 @@ from tasks.settings import Settings, build_settings, read_toml
 
 HERE = Path(__file__).parent
 DEFINITIONS = HERE / "tasks.toml"
+PUBLISHED = HERE / "datasets.toml"
 DATA = HERE / "data"
 MANIFEST = DATA / "manifest.json"
 
@@ -36,42 +37,76 @@ class Splits(Settings):
     train: SeedRange
 
 
-class Task(Settings):
-    """One procedural task."""
+class Asked(Settings):
+    """How a task asks its questions, wherever they come from."""
 
     summary: str
     """One line for people."""
     version: int
     """Raised whenever prompt or items change."""
+    prompt: str
+    """Template with {question}, or {compact} for the question without its spaces."""
+    chat: bool
+    """Whether the prompt goes through the tokenizer's chat template as one user message."""
+    system: str = ""
+    """System message of the chat; none where it is empty."""
+    max_new_tokens: int
+    """Longest completion, end-of-sequence token included."""
+
+
+class Task(Asked):
+    """One procedural task."""
+
     generator: str
     """Name of the reasoning-gym data set."""
     generator_config: dict[str, Any]
     """Its configuration."""
     question: str
     """Which part of a generated entry is asked: "question" or a key of its metadata."""
-    prompt: str
-    """Template with {question}, or {compact} for the question without its spaces."""
-    chat: bool
-    """Whether the prompt goes through the tokenizer's chat template as one user message."""
-    max_new_tokens: int
-    """Longest completion, end-of-sequence token included."""
     splits: Splits
+
+
+class Dataset(Asked):
+    """One published set of problems; its items are fetched, not shipped."""
+
+    hub: str
+    """Where it is published: "owner/name" on the Hugging Face hub."""
+    revision: str
+    """Branch, tag or commit there."""
+    question: str
+    """Column with the question."""
+    gold: str
+    """Column with the reference answer: its last complete \\boxed{}, or the whole text where it has none."""
+    validation: int
+    """Items held out for validation; the others are the train split. It has no test split."""
+    validation_seed: int
+    """Decides which."""
 
 
 @cache
 def tasks() -> dict[str, Task]:
-    """Return every task by name."""
+    """Return every procedural task by name."""
     return {
         name: build_settings(Task, raw, source=f"tasks.toml [{name}]")
         for name, raw in read_toml(DEFINITIONS).items()
     }
 
 
-def find_task(name: str) -> Task:
+@cache
+def datasets() -> dict[str, Dataset]:
+    """Return every published set by name."""
+    return {
+        name: build_settings(Dataset, raw, source=f"datasets.toml [{name}]")
+        for name, raw in read_toml(PUBLISHED).items()
+    }
+
+
+def find_task(name: str) -> Task | Dataset:
     """Return one task; an unknown name is an error that suggests the closest."""
-    if name not in tasks():
-        raise UserError(f"unknown task {name!r}; {closest(name, tasks())}")
-    return tasks()[name]
+    known: dict[str, Task | Dataset] = {**tasks(), **datasets()}
+    if name not in known:
+        raise UserError(f"unknown task {name!r}; {closest(name, known)}")
+    return known[name]
 
 
 def task_version(name: str) -> str:
@@ -85,14 +120,18 @@ def items_path(name: str, split: Split) -> Path:
 
 
 def load_problems(name: str, split: Split) -> list[Problem]:
-    """Read the frozen items of one split, after checking their content against the manifest.
+    """Read the items of one split, after checking that they are those that were frozen or fetched.
 
     Raises:
-        UserError: unknown task or split, or a file that is missing or not the one that was frozen.
+        UserError: unknown task or split, or a file that is missing or has another content.
     """
-    find_task(name)
+    task = find_task(name)
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}; {closest(split, SPLITS)}")
+    if isinstance(task, Dataset):
+        from tasks.datasets import read_split
+
+        return read_split(name, task, split)
     path = items_path(name, split)
     digest = items_digest(name, split)
     if hashlib.sha256(path.read_bytes()).hexdigest() != digest:

@@ -7,7 +7,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from tasks.catalog import DATA, MANIFEST, find_task, items_path
+from tasks.catalog import DATA, MANIFEST, Task, find_task, items_path
 from tasks.errors import UserError
 from tasks.schema import Problem, Split
 
@@ -23,7 +23,7 @@ def generate(name: str) -> dict[Split, list[Problem]]:
     """
     import reasoning_gym  # loads a hundred generators; nothing but freezing and its test needs it
 
-    task = find_task(name)
+    task = procedural(name)
     ranges = {split: getattr(task.splits, split) for split in ORDER}
     seen: set[str] = set()
     made: dict[Split, list[Problem]] = {}
@@ -43,7 +43,7 @@ def generate(name: str) -> dict[Split, list[Problem]]:
 
 
 def _distinct(name: str, split: Split, entries: Any, size: int, seen: set[str]) -> list[Problem]:
-    task = find_task(name)
+    task = procedural(name)
     problems: list[Problem] = []
     for entry in entries:
         question = entry["question"] if task.question == "question" else entry["metadata"][task.question]
@@ -58,6 +58,16 @@ def _distinct(name: str, split: Split, entries: Any, size: int, seen: set[str]) 
     raise UserError(
         f"task {name!r}: {split} has only {len(problems)} distinct new questions, want {size}; lower its size"
     )
+
+
+def procedural(name: str) -> Task:
+    """Return the definition of a task that is made by a generator."""
+    task = find_task(name)
+    if not isinstance(task, Task):
+        raise UserError(
+            f"{name!r} is a published set, nothing to generate; run `python -m tasks fetch {name}`"
+        )
+    return task
 
 
 def encode(problems: list[Problem]) -> bytes:

@@ -52,7 +52,7 @@ def grade(text: str, gold: str, finish: Finish) -> Grade:
     if not gold.strip():
         return Grade(status=Status.BAD_GOLD, answer=None, detail="the reference answer is empty")
     answer = extract_answer(text)
-    if finish is Finish.LENGTH and _last_box(_visible(text)) is None:
+    if finish is Finish.LENGTH and last_box(_visible(text)) is None:
         return Grade(status=Status.TRUNCATED, answer=answer)
     if answer is None:
         return Grade(status=Status.UNPARSED, answer=None)
@@ -70,7 +70,7 @@ def extract_answer(text: str) -> str | None:
     '132'
     """
     visible = _visible(text)
-    box = _last_box(visible)
+    box = last_box(visible)
     if box is not None:
         return box
     stated: list[str] = [found.lstrip("*").rstrip("*.!") for found in _STATED.findall(visible)]
@@ -85,7 +85,7 @@ def _visible(text: str) -> str:
     return text.rpartition("</think>")[2]
 
 
-def _last_box(text: str) -> str | None:
+def last_box(text: str) -> str | None:
     """Return what stands in the last complete box that is not empty; one pass, however many never close."""
     closed: dict[int, int] = {}
     opened: list[int] = []

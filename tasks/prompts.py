@@ -30,8 +30,10 @@ def chat_text(messages: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
 def prompt_text(task: str, question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the exact text that the model is given, in training and in scoring."""
     text = question_text(task, question)
-    if find_task(task).chat:
-        return chat_text([{"role": "user", "content": text}], tokenizer)
+    asked = find_task(task)
+    if asked.chat:
+        system = [{"role": "system", "content": asked.system}] if asked.system else []
+        return chat_text([*system, {"role": "user", "content": text}], tokenizer)
     return text
 
 

