@@ -72,6 +72,12 @@ def write_manifest(out: Path, state: State, made_with: dict[str, Any], reason: s
     write_json(out / "manifest.json", manifest)
 
 
+def is_done(out: Path) -> bool:
+    """Say whether the manifest tells of a run that ended well."""
+    path = out / "manifest.json"
+    return path.exists() and json.loads(path.read_text(encoding="utf-8"))["state"] == "done"
+
+
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """Return the metrics of every whole line, oldest first; a torn last line is left out."""
     return [record for _, record in _lines(out / "metrics.jsonl")]
