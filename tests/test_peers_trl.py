@@ -1,7 +1,8 @@
 """Agreement with TRL's GRPOTrainer, which we did not write: the same ids and rewards, the same gradient.
 
-TRL runs its own whole step: sampler, rewards to advantages, shuffle, micro-batches, log-probabilities, loss,
-backward. Only the completions are given (`rollout_func`), and the gradient is read before its optimizer steps.
+TRL runs its own whole step: sampler, rewards to advantages, shuffle, micro-batches, log-probabilities,
+loss, backward. Only the completions are given (`rollout_func`); the gradient is read before TRL's optimizer
+takes its step.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from trainer.update import update
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("default")]  # TRL's own warnings are not ours
 
 TOLERANCE = 1e-5
-"""Of |ours - TRL's| / |TRL's|, float32. TRL's output layer adds up in float32 whatever the model's dtype is."""
+"""Of |ours - TRL's| / |TRL's| in float32; TRL's output layer adds up in float32 even for a float64 model."""
 
 GROUPS, MEMBERS, LONGEST = 3, 4, 9
 REWARD = {Status.CORRECT: 1.0, Status.WRONG: 0.0, Status.ERROR: None}
@@ -46,7 +47,7 @@ class Step(NamedTuple):
 
 @pytest.fixture(scope="module")
 def groups() -> list[RolloutGroup]:
-    """Prompts and completions of many lengths; two letters, so that prefixes are shared and some rows equal."""
+    """Prompts and completions of many lengths; of two letters, so that prefixes are shared."""
     rng = np.random.default_rng(11)
     made = []
     for number in range(GROUPS):
@@ -123,7 +124,7 @@ def trls(
     micro_batch: int = GROUPS * MEMBERS,
     **changes: Any,
 ) -> Step:
-    """Let TRL take one step; `kind` is a subclass of GRPOTrainer, `changes` are arguments of its GRPOConfig."""
+    """Let TRL take one step; `kind` is a subclass of GRPOTrainer, `changes` go to its GRPOConfig."""
     from transformers.trainer_callback import PrinterCallback, TrainerCallback
     from trl import GRPOTrainer
 

@@ -1,0 +1,208 @@
+"""TRL as an arm: what the command refuses, and the run folder that it leaves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from benchmark.runs import read_runs
+from benchmark.suite import Suite, arm_commands, run_folder
+from tasks.catalog import load_problems
+from tasks.checkpoints import inspect_checkpoint
+from tasks.engines import Finish
+from tasks.errors import Interrupted, UserError
+from tasks.prompts import encode_prompt, prompt_text
+from tasks.schema import Grade, Status
+from trainer import loop
+from trainer.config import TrainConfig
+from trainer.peers.trl_grpo import TrlConfig, read_config
+from trainer.rollouts import problems_of_step
+from trainer.runlog import read_metrics
+
+VALUES = {
+    "task": "add2",
+    "steps": 2,
+    "problems_per_step": 2,
+    "group_size": 4,
+    "max_new_tokens": 6,
+    "learning_rate": 1e-3,
+    "micro_batch": 4,
+    "checkpoint_every": 1,
+    "engine": "transformers",
+}
+needs_trl = [pytest.mark.peers, pytest.mark.filterwarnings("default")]  # TRL's own warnings are not ours
+
+
+def config(policy: Path, **changes: Any) -> TrlConfig:
+    return TrlConfig.model_validate({"policy": str(policy), "arm": "grpo", **VALUES, **changes})
+
+
+def quiet(line: str) -> None:
+    del line
+
+
+@pytest.fixture
+def odd_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained policy is never right, and without reward nothing moves: let odd texts win instead."""
+
+    def grade(text: str, gold: str, finish: Finish) -> Grade:
+        del gold, finish
+        return Grade(status=Status.CORRECT if sum(map(ord, text)) % 2 else Status.WRONG, answer=text)
+
+    monkeypatch.setattr(loop, "grade", grade)
+
+
+def asked(*settings: str, lambda_weights: bool = False) -> TrlConfig:
+    arguments = argparse.Namespace(recipe="embedded", set=list(settings), lambda_weights=lambda_weights)
+    return read_config(arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (["engine=vllm"], "engine='vllm': .*transformers"),
+        (["update_dtype=bfloat16"], "dtype='float32' with update_dtype='bfloat16'"),
+        (["micro_batch=100"], "micro_batch=100: .*128 completions .*divisor"),
+        (["learning_rat=1"], "unknown key 'learning_rat'"),
+    ],
+)
+def test_what_trl_cannot_do_is_refused(settings: list[str], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        asked(*settings)
+
+
+def test_a_key_that_nobody_carried_over_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that a later recipe brings is refused until somebody says how TRL honours it."""
+    from trainer.peers import trl_grpo
+
+    monkeypatch.setattr(trl_grpo, "HONOURED", trl_grpo.HONOURED - {"kl_beta"})
+    asked()
+    with pytest.raises(UserError, match=r"kl_beta=0.1: TRL's trainer has no such option; leave it at 0.0"):
+        asked("kl_beta=0.1")
+
+
+def test_the_flag_decides_the_arm_and_the_trainer_is_in_the_hash() -> None:
+    plain, weighted = asked(), asked("arm=grpo", lambda_weights=True)
+    assert (plain.arm, weighted.arm) == ("grpo", "lambda_grpo")
+    ours = TrainConfig.model_validate({k: v for k, v in plain.model_dump().items() if k != "trainer"})
+    assert len({plain.digest(), weighted.digest(), ours.digest()}) == 3
+
+
+def test_the_arms_start_the_adapter() -> None:
+    for name in ("trl_grpo", "trl_lambda"):
+        command = arm_commands()[name].command
+        assert command[1:3] == ["-m", "trainer.peers.trl_grpo"]
+        assert ("--lambda-weights" in command) == (name == "trl_lambda")
+
+
+@pytest.mark.usefixtures("odd_is_right")
+class TestRun:
+    pytestmark = needs_trl
+
+    def test_the_benchmark_reads_it_beside_our_own_run(self, tiny_policy: Path, tmp_path: Path) -> None:
+        from trainer.peers.trl_run import train
+
+        suite = Suite(
+            name="peers",
+            summary="",
+            recipe="embedded",
+            arms=["grpo", "trl_grpo", "trl_lambda"],
+            baseline="grpo",
+            seeds=[0],
+            tasks=["add2"],
+        )
+        own = TrainConfig.model_validate({"policy": str(tiny_policy), "arm": "grpo", **VALUES})
+        loop.train(own, run_folder(tmp_path, "grpo", 0), report=quiet)
+        train(config(tiny_policy), run_folder(tmp_path, "trl_grpo", 0), report=quiet)
+        train(config(tiny_policy, arm="lambda_grpo"), run_folder(tmp_path, "trl_lambda", 0), report=quiet)
+        runs = read_runs(suite, tmp_path)
+        hashes = [[checkpoint.weights_hash for checkpoint in run.checkpoints.values()] for run in runs]
+        assert len({row[0] for row in hashes}) == 1  # one start
+        assert len({hash for row in hashes for hash in row}) == 7  # and every step of every run moved
+        assert [run.manifest["engine"] for run in runs] == ["transformers", "trl", "trl"]
+        assert "trl" in runs[1].manifest["versions"]
+        for run in runs[1:]:
+            metrics = read_metrics(run.folder)
+            assert [line["step"] for line in metrics] == [1, 2]
+            assert metrics[1]["tokens"] == sum(line["step_tokens"] for line in metrics)
+            assert all(0 < line["time/rollout_s"] < line["time/step_s"] for line in metrics)
+            assert all(0 < line["reward/mean"] < 1 for line in metrics)
+            assert all(line["trl/reward"] == pytest.approx(line["reward/mean"]) for line in metrics)
+            saved = run.folder / "checkpoints/step_000002"
+            for name in ("config.json", "generation_config.json", "tokenizer.json"):
+                assert (saved / name).read_text() == (
+                    runs[0].folder / "checkpoints/step_000002" / name
+                ).read_text()
+
+    def test_problems_and_prompts_are_ours(
+        self, tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from trainer.peers import trl_run
+
+        prompts: list[tuple[int, ...]] = []
+        problems: list[str] = []
+        decode = trl_run.GRPOTrainer._generate_single_turn
+        grade_group = trl_run.grade_group
+
+        def watched(self: Any, prompt_ids: list[list[int]], *others: Any) -> Any:
+            prompts.extend(tuple(ids) for ids in prompt_ids)
+            return decode(self, prompt_ids, *others)
+
+        def graded(group: Any, tokenizer: Any) -> list[Grade]:
+            problems.append(group.problem.id)
+            return grade_group(group, tokenizer)
+
+        monkeypatch.setattr(trl_run.GRPOTrainer, "_generate_single_turn", watched)
+        monkeypatch.setattr(trl_run, "grade_group", graded)
+        settings = config(tiny_policy, seed=5)
+        trl_run.train(settings, tmp_path / "run", report=quiet)
+        available, tokenizer = load_problems("add2", "train"), AutoTokenizer.from_pretrained(tiny_policy)
+        expected = [p for step in (1, 2) for p in problems_of_step(available, settings, step)]
+        assert problems == [problem.id for problem in expected]
+        texts = [prompt_text("add2", problem.question, tokenizer) for problem in expected]
+        assert prompts == [encode_prompt(text, tokenizer) for text in texts for _ in range(4)]
+
+    def test_a_stopped_run_starts_over_and_a_finished_one_is_left_alone(
+        self, tiny_policy: Path, tmp_path: Path
+    ) -> None:
+        from trainer.peers.trl_run import train
+
+        def stop(line: str) -> None:
+            if line.startswith("step 0001"):
+                raise Interrupted("SIGTERM")
+
+        out = tmp_path / "run"
+        with pytest.raises(Interrupted):
+            train(config(tiny_policy), out, report=stop)
+        assert json.loads((out / "manifest.json").read_text())["state"] == "stopped"
+        lines: list[str] = []
+        train(config(tiny_policy), out, report=lines.append)
+        assert "starts over" in lines[0]
+        assert [line["step"] for line in read_metrics(out)] == [1, 2]
+        assert json.loads((out / "manifest.json").read_text())["state"] == "done"
+        last = inspect_checkpoint(out / "checkpoints/step_000002").weights_hash
+        train(config(tiny_policy), out, report=lines.append)
+        assert lines[-1] == f"{out}: done already, 2 steps"
+        assert inspect_checkpoint(out / "checkpoints/step_000002").weights_hash == last
+
+    def test_a_folder_of_our_own_trainer_is_not_taken(self, tiny_policy: Path, tmp_path: Path) -> None:
+        from trainer.peers.trl_run import train
+
+        own = TrainConfig.model_validate({"policy": str(tiny_policy), "arm": "grpo", **VALUES})
+        loop.train(own, tmp_path / "run", report=quiet)
+        with pytest.raises(UserError, match=r"trainer=None there, 'trl' here"):
+            train(config(tiny_policy), tmp_path / "run", report=quiet)
+
+    def test_kl_and_bfloat16_run(self, tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
+        from trainer.peers.trl_run import train
+
+        del tiny
+        settings = config(tiny_policy, kl_beta=0.04, update_dtype="bfloat16", dtype="bfloat16")
+        train(settings, tmp_path / "run", report=quiet)
+        assert all("trl/kl" in line for line in read_metrics(tmp_path / "run"))
