@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from benchmark.runs import read_runs
@@ -141,9 +142,15 @@ class TestRun:
                 ).read_text()
 
     def test_problems_and_prompts_are_ours(
-        self, tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from trainer.peers import trl_run
+
+        policy = tiny.build_tiny(tmp_path / "policy")
+        tokenizer = AutoTokenizer.from_pretrained(policy)
+        begin = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tiny.BOS)])
+        tokenizer.backend_tokenizer.post_processor = begin  # one that adds a token of its own to a plain text
+        tokenizer.save_pretrained(policy)
 
         prompts: list[tuple[int, ...]] = []
         problems: list[str] = []
@@ -160,13 +167,14 @@ class TestRun:
 
         monkeypatch.setattr(trl_run.GRPOTrainer, "_generate_single_turn", watched)
         monkeypatch.setattr(trl_run, "grade_group", graded)
-        settings = config(tiny_policy, seed=5)
+        settings = config(policy, seed=5)
         trl_run.train(settings, tmp_path / "run", report=quiet)
-        available, tokenizer = load_problems("add2", "train"), AutoTokenizer.from_pretrained(tiny_policy)
+        available = load_problems("add2", "train")
         expected = [p for step in (1, 2) for p in problems_of_step(available, settings, step)]
         assert problems == [problem.id for problem in expected]
         texts = [prompt_text("add2", problem.question, tokenizer) for problem in expected]
         assert prompts == [encode_prompt(text, tokenizer) for text in texts for _ in range(4)]
+        assert prompts[0][0] != tokenizer(texts[0])["input_ids"][0] == tiny.BOS
 
     def test_a_stopped_run_starts_over_and_a_finished_one_is_left_alone(
         self, tiny_policy: Path, tmp_path: Path
@@ -199,10 +207,9 @@ class TestRun:
         with pytest.raises(UserError, match=r"trainer=None there, 'trl' here"):
             train(config(tiny_policy), tmp_path / "run", report=quiet)
 
-    def test_kl_and_bfloat16_run(self, tiny: ModuleType, tiny_policy: Path, tmp_path: Path) -> None:
+    def test_kl_and_bfloat16_run(self, tiny_policy: Path, tmp_path: Path) -> None:
         from trainer.peers.trl_run import train
 
-        del tiny
         settings = config(tiny_policy, kl_beta=0.04, update_dtype="bfloat16", dtype="bfloat16")
         train(settings, tmp_path / "run", report=quiet)
         assert all("trl/kl" in line for line in read_metrics(tmp_path / "run"))
