@@ -144,7 +144,8 @@ class TestRun:
     def test_problems_and_prompts_are_ours(
         self, tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from trainer.peers import trl_run
+        from trainer.peers import trl_recipe
+        from trainer.peers.trl_run import train
 
         policy = tiny.build_tiny(tmp_path / "policy")
         tokenizer = AutoTokenizer.from_pretrained(policy)
@@ -154,8 +155,8 @@ class TestRun:
 
         prompts: list[tuple[int, ...]] = []
         problems: list[str] = []
-        decode = trl_run.GRPOTrainer._generate_single_turn
-        grade_group = trl_run.grade_group
+        decode = trl_recipe.GRPOTrainer._generate_single_turn
+        grade_group = trl_recipe.grade_group
 
         def watched(self: Any, prompt_ids: list[list[int]], *others: Any) -> Any:
             prompts.extend(tuple(ids) for ids in prompt_ids)
@@ -165,10 +166,10 @@ class TestRun:
             problems.append(group.problem.id)
             return grade_group(group, tokenizer)
 
-        monkeypatch.setattr(trl_run.GRPOTrainer, "_generate_single_turn", watched)
-        monkeypatch.setattr(trl_run, "grade_group", graded)
+        monkeypatch.setattr(trl_recipe.GRPOTrainer, "_generate_single_turn", watched)
+        monkeypatch.setattr(trl_recipe, "grade_group", graded)
         settings = config(policy, seed=5)
-        trl_run.train(settings, tmp_path / "run", report=quiet)
+        train(settings, tmp_path / "run", report=quiet)
         available = load_problems("add2", "train")
         expected = [p for step in (1, 2) for p in problems_of_step(available, settings, step)]
         assert problems == [problem.id for problem in expected]

@@ -1,0 +1,197 @@
+"""Our recipe as TRL's GRPOTrainer: the policy, problems, prompts, grader and optimizer are ours."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from tasks.catalog import load_problems
+from tasks.engines import Completion, Finish
+from tasks.engines.rows import end_token_ids
+from tasks.prompts import encode_prompt, prompt_text
+from tasks.schema import Grade, Problem
+from trainer.loop import grade_group
+from trainer.metrics import MIXED_TOLERANCE
+from trainer.peers.lambda_trl import LambdaGRPOTrainer
+from trainer.peers.trl_grpo import TrlConfig
+from trainer.rollouts import RolloutGroup, problems_of_step
+from trainer.tree import process_tree, tree_statistics
+
+
+@dataclass(kw_only=True)
+class StepRecord:
+    """What the hooks of one step tell each other."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    """Completion tokens generated so far."""
+    started: float = 0.0
+    rollout_s: float = 0.0
+
+
+class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not typed
+    """GRPOTrainer that takes the ids of our prompts as they are, and times its own decoding."""
+
+    record: StepRecord
+    came_with: tuple[Any, Any]
+    """The starting policy's settings and generation settings, before TRL wrote its own into them."""
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        # TRL would add special tokens to a text that has them already
+        return [list(encode_prompt(prompt, self.processing_class)) for prompt in prompts], None, {}
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = super()._generate_single_turn(*args, **kwargs)
+        self.record.rollout_s = time.perf_counter() - started
+        return result
+
+
+class LambdaRecipeTrainer(RecipeTrainer, LambdaGRPOTrainer):
+    """The same with 1/|λ| on the token loss."""
+
+
+def open_trainer(config: TrlConfig, folder: Path, **others: Any) -> RecipeTrainer:
+    """Load the policy and put it into TRL's trainer with our problems, grader and optimizer.
+
+    Args:
+        config: what to train.
+        folder: the starting policy.
+        others: more arguments of TRL's trainer.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    settings = copy.deepcopy((model.config, model.generation_config))
+    model.generation_config.eos_token_id = sorted(end_token_ids(folder))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    steps = range(1, config.steps + 1)
+    available = load_problems(config.task, "train")
+    problems = [problem for step in steps for problem in problems_of_step(available, config, step)]
+    record = StepRecord()
+    kind = LambdaRecipeTrainer if config.arm == "lambda_grpo" else RecipeTrainer
+    trainer = kind(
+        model=model,
+        args=grpo_arguments(config, device),
+        reward_funcs=grader(config, problems, tokenizer, model.generation_config.eos_token_id, record),
+        train_dataset=prompts_in_order(config, problems, tokenizer),
+        processing_class=tokenizer,
+        optimizers=(optimizer, None),
+        **others,
+    )
+    trainer.record, trainer.came_with = record, settings
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def grpo_arguments(config: TrlConfig, device: torch.device) -> GRPOConfig:
+    """Return TRL's arguments: our recipe, and every default of TRL's that would make it another objective."""
+    completions = config.problems_per_step * config.group_size
+    return GRPOConfig(
+        output_dir=tempfile.gettempdir(),  # nothing is written there: save_strategy is "no"
+        max_steps=config.steps,
+        per_device_train_batch_size=config.micro_batch,
+        gradient_accumulation_steps=completions // config.micro_batch,
+        num_generations=config.group_size,
+        max_completion_length=config.max_new_tokens,
+        temperature=config.temperature,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant",
+        max_grad_norm=config.gradient_clip,
+        beta=config.kl_beta,
+        use_bias_correction_kl=False,  # ours is the plain k3 estimator
+        loss_type="dapo",
+        scale_rewards="group",
+        num_iterations=1,
+        shuffle_dataset=False,  # the rows are in our order
+        disable_dropout=True,  # as in our update, which runs in eval mode
+        gradient_checkpointing=False,  # the same gradient, in less time
+        bf16=config.update_dtype == "bfloat16",
+        use_cpu=device.type == "cpu",
+        dataloader_pin_memory=device.type == "cuda",
+        seed=config.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def prompts_in_order(
+    config: TrlConfig, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase
+) -> Dataset:
+    """Return one row per group of the whole run; `row` is its place in `problems`."""
+    texts = [prompt_text(config.task, problem.question, tokenizer) for problem in problems]
+    return Dataset.from_dict({"prompt": texts, "row": list(range(len(texts)))})
+
+
+def grader(
+    config: TrlConfig,
+    problems: Sequence[Problem],
+    tokenizer: PreTrainedTokenizerBase,
+    ends: Sequence[int],
+    record: StepRecord,
+) -> Callable[..., list[float | None]]:
+    """Return TRL's reward function: our grader, which leaves the metrics of the step in `record`."""
+
+    def reward(*, completion_ids: list[list[int]], row: list[int], **others: Any) -> list[float | None]:
+        del others
+        size = config.group_size
+        groups = [
+            RolloutGroup(
+                problem=problems[row[start]],
+                prompt=(),
+                completions=[as_completion(ids, ends) for ids in completion_ids[start : start + size]],
+            )
+            for start in range(0, len(row), size)
+        ]
+        grades = [grade_group(group, tokenizer) for group in groups]
+        record.metrics = rollout_metrics(groups, grades)
+        record.tokens += int(record.metrics["step_tokens"])
+        return [grade.score for graded in grades for grade in graded]
+
+    return reward
+
+
+def as_completion(ids: Sequence[int], ends: Sequence[int]) -> Completion:
+    """Return TRL's completion as one of our engines would; TRL cuts after the first end-of-sequence token."""
+    finish = Finish.STOP if ids[-1] in ends else Finish.LENGTH
+    return Completion(tokens=tuple(ids), logprobs=(), finish=finish)
+
+
+def rollout_metrics(groups: Sequence[RolloutGroup], grades: Sequence[Sequence[Grade]]) -> dict[str, float]:
+    """Return what docs/metrics.md says of rollouts, under the same names."""
+    rewards = [[grade.score for grade in graded if grade.score is not None] for graded in grades]
+    known = [reward for group in rewards for reward in group]
+    completions = [completion for group in groups for completion in group.completions]
+    lengths = [len(completion.tokens) for completion in completions]
+    trees = [
+        tree_statistics(process_tree([completion.tokens for completion in group.completions]))
+        for group in groups
+    ]
+    return {
+        "reward/mean": float(np.mean(known)) if known else 0.0,
+        "reward/known": len(known) / len(completions),
+        "reward/mixed_groups": float(
+            np.mean([bool(r) and max(r) - min(r) > MIXED_TOLERANCE for r in rewards])
+        ),
+        "step_tokens": sum(lengths),
+        "completion/mean_length": float(np.mean(lengths)),
+        "completion/truncated": float(np.mean([c.finish is Finish.LENGTH for c in completions])),
+        **{f"tree/{name}": float(np.mean([tree[name] for tree in trees])) for name in trees[0]},
+    }
