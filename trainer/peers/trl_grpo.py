@@ -20,6 +20,8 @@ from trainer.config import TrainConfig
 HONOURED = {
     "arm",
     "checkpoint_every",
+    "clip_high",
+    "clip_low",
     "dtype",
     "engine",
     "gradient_clip",

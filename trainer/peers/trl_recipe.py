@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
@@ -23,22 +22,21 @@ from tasks.engines.rows import end_token_ids
 from tasks.prompts import encode_prompt, prompt_text
 from tasks.schema import Grade, Problem
 from trainer.loop import grade_group
-from trainer.metrics import MIXED_TOLERANCE
 from trainer.peers.lambda_trl import LambdaGRPOTrainer
 from trainer.peers.trl_grpo import TrlConfig
 from trainer.rollouts import RolloutGroup, problems_of_step
-from trainer.tree import process_tree, tree_statistics
 
 
 @dataclass(kw_only=True)
 class StepRecord:
     """What the hooks of one step tell each other."""
 
-    metrics: dict[str, float] = field(default_factory=dict)
+    groups: list[RolloutGroup] = field(default_factory=list)
+    grades: list[list[Grade]] = field(default_factory=list)
     tokens: int = 0
     """Completion tokens generated so far."""
-    started: float = 0.0
     rollout_s: float = 0.0
+    """How long decoding took."""
 
 
 class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not typed
@@ -113,6 +111,8 @@ def grpo_arguments(config: TrlConfig, device: torch.device) -> GRPOConfig:
         lr_scheduler_type="constant",
         max_grad_norm=config.gradient_clip,
         beta=config.kl_beta,
+        epsilon=config.clip_low,
+        epsilon_high=config.clip_high,
         use_bias_correction_kl=False,  # ours is the plain k3 estimator
         loss_type="dapo",
         scale_rewards="group",
@@ -147,7 +147,7 @@ def grader(
     ends: Sequence[int],
     record: StepRecord,
 ) -> Callable[..., list[float | None]]:
-    """Return TRL's reward function: our grader, which leaves the metrics of the step in `record`."""
+    """Return TRL's reward function: our grader, which leaves what it saw of the step in `record`."""
 
     def reward(*, completion_ids: list[list[int]], row: list[int], **others: Any) -> list[float | None]:
         del others
@@ -161,8 +161,8 @@ def grader(
             for start in range(0, len(row), size)
         ]
         grades = [grade_group(group, tokenizer) for group in groups]
-        record.metrics = rollout_metrics(groups, grades)
-        record.tokens += int(record.metrics["step_tokens"])
+        record.groups, record.grades = groups, grades
+        record.tokens += sum(map(len, completion_ids))
         return [grade.score for graded in grades for grade in graded]
 
     return reward
@@ -172,26 +172,3 @@ def as_completion(ids: Sequence[int], ends: Sequence[int]) -> Completion:
     """Return TRL's completion as one of our engines would; TRL cuts after the first end-of-sequence token."""
     finish = Finish.STOP if ids[-1] in ends else Finish.LENGTH
     return Completion(tokens=tuple(ids), logprobs=(), finish=finish)
-
-
-def rollout_metrics(groups: Sequence[RolloutGroup], grades: Sequence[Sequence[Grade]]) -> dict[str, float]:
-    """Return what docs/metrics.md says of rollouts, under the same names."""
-    rewards = [[grade.score for grade in graded if grade.score is not None] for graded in grades]
-    known = [reward for group in rewards for reward in group]
-    completions = [completion for group in groups for completion in group.completions]
-    lengths = [len(completion.tokens) for completion in completions]
-    trees = [
-        tree_statistics(process_tree([completion.tokens for completion in group.completions]))
-        for group in groups
-    ]
-    return {
-        "reward/mean": float(np.mean(known)) if known else 0.0,
-        "reward/known": len(known) / len(completions),
-        "reward/mixed_groups": float(
-            np.mean([bool(r) and max(r) - min(r) > MIXED_TOLERANCE for r in rewards])
-        ),
-        "step_tokens": sum(lengths),
-        "completion/mean_length": float(np.mean(lengths)),
-        "completion/truncated": float(np.mean([c.finish is Finish.LENGTH for c in completions])),
-        **{f"tree/{name}": float(np.mean([tree[name] for tree in trees])) for name in trees[0]},
-    }

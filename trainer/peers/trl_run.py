@@ -15,7 +15,9 @@ from transformers.trainer_callback import TrainerCallback
 
 from tasks.settings import claim_folder
 from trainer import runlog
+from trainer.batch import build_batch
 from trainer.checkpoint import save_checkpoint, step_folder
+from trainer.metrics import rollout_metrics, tree_metrics
 from trainer.peers.trl_grpo import TrlConfig
 from trainer.peers.trl_recipe import RecipeTrainer, open_trainer
 from trainer.policies import policy_folder
@@ -68,19 +70,15 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
     def __init__(self, config: TrlConfig, out: Path, trainer: RecipeTrainer, report: Report) -> None:
         self.config, self.out, self.trainer, self.report = config, out, trainer, report
         self.record = trainer.record
+        self.started = self.step_s = 0.0
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         """Start the clock: decoding happens inside the step."""
-        self.record.started = time.perf_counter()
+        self.started = time.perf_counter()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Stop the clock before anything is written."""
-        seconds = time.perf_counter() - self.record.started
-        self.record.metrics |= {
-            "time/rollout_s": self.record.rollout_s,
-            "time/update_s": seconds - self.record.rollout_s,
-            "time/step_s": seconds,
-        }
+        self.step_s = time.perf_counter() - self.started
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         """Take TRL's metrics, once a step and after `on_step_end`; the summary at the end has no loss."""
@@ -95,9 +93,18 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
             for name, value in logs.items()
             if isinstance(value, int | float) and name not in ("loss", "grad_norm", "epoch", "step_time")
         }
-        metrics = {**self.record.metrics, "loss": loss, "gradient_norm": norm, **theirs}
-        self.record.metrics = {}
-        runlog.append_metrics(self.out, {"step": step, "tokens": self.record.tokens, **metrics})
+        record = self.record
+        metrics = {
+            **rollout_metrics(record.groups, record.grades, self.config),
+            **tree_metrics(build_batch(record.groups, record.grades, self.config, step)),
+            "loss": loss,
+            "gradient_norm": norm,
+            "time/rollout_s": record.rollout_s,
+            "time/update_s": self.step_s - record.rollout_s,
+            "time/step_s": self.step_s,
+            **theirs,
+        }
+        runlog.append_metrics(self.out, {"step": step, "tokens": record.tokens, **metrics})
         self.report(runlog.console_line(step, self.config.steps, metrics))
         if step % self.config.checkpoint_every == 0:
             save_as_it_came(self.out, step, self.trainer, policy_folder(self.config.policy))

@@ -23,7 +23,7 @@ class HeldSteps(TrainerCallback):  # type: ignore[misc]
         self, record: StepRecord, wait: Callable[[], bool], stepped: Callable[[dict[str, float]], None]
     ) -> None:
         self.record, self.wait, self.stepped = record, wait, stepped
-        self.started = 0.0
+        self.started, self.tokens = 0.0, 0
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         """Wait; decoding happens inside the step."""
@@ -35,7 +35,8 @@ class HeldSteps(TrainerCallback):  # type: ignore[misc]
         """Answer."""
         step_s = time.perf_counter() - self.started
         rollout_s = self.record.rollout_s
-        tokens = self.record.metrics["step_tokens"]
+        tokens = self.record.tokens - self.tokens
+        self.tokens = self.record.tokens
         self.stepped(
             {"rollout_s": rollout_s, "update_s": step_s - rollout_s, "step_s": step_s, "tokens": tokens}
         )

@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 
 from tasks.engines import Completion, Finish
 from tasks.schema import Grade, Problem, Status
-from trainer.arms import ARMS
 from trainer.batch import build_batch
 from trainer.config import TrainConfig
 from trainer.perf.cases import Case
@@ -33,7 +32,7 @@ def synthetic_group(case: Case, config: TrainConfig) -> tuple[RolloutGroup, list
     completions = [
         Completion(
             tokens=tuple(rng.integers(LOWEST, HIGHEST, size=config.max_new_tokens).tolist()),
-            logprobs=(),
+            logprobs=(0.0,) * config.max_new_tokens,
             finish=Finish.LENGTH,
         )
         for _ in range(config.group_size)
@@ -51,7 +50,7 @@ def our_update(
 ) -> Step:
     """Return our update on the synthetic group."""
     group, grades = synthetic_group(case, config)
-    batch = build_batch([group], [grades], ARMS[config.arm])
+    batch = build_batch([group], [grades], config, step=1)
 
     def step() -> dict[str, float]:
         started = time.perf_counter()

@@ -72,11 +72,14 @@ def wait() -> bool:
 def start_ours(case: Case, config: Any, ready: Callable[[str], None], stepped: Callable[..., None]) -> None:
     """Take our steps."""
     from tasks.catalog import load_problems
+    from trainer.logprobs import settle_forward
     from trainer.loop import open_policy, train_step
     from trainer.rollouts import problems_of_step
 
     with tempfile.TemporaryDirectory() as folder:
         policy = open_policy(config, Path(folder), 0)
+    forward = settle_forward(policy.model, config.forward, lambda line: print(line, file=sys.stderr))
+    config = config.model_copy(update={"forward": forward})
     if case.prompt_tokens:
         from trainer.perf.synthetic import our_update
 
