@@ -16,15 +16,14 @@ from benchmark.runs import read_runs
 from benchmark.suite import Suite, arm_commands, run_folder
 from tasks.catalog import load_problems
 from tasks.checkpoints import inspect_checkpoint
-from tasks.engines import Finish
 from tasks.errors import Interrupted, UserError
 from tasks.prompts import encode_prompt, prompt_text
-from tasks.schema import Grade, Status
+from tasks.schema import Grade
 from trainer import loop
 from trainer.config import TrainConfig
 from trainer.peers.trl_grpo import TrlConfig, read_config
 from trainer.rollouts import problems_of_step
-from trainer.runlog import read_metrics
+from trainer.runlog import read_metrics, read_timings
 
 VALUES = {
     "task": "add2",
@@ -48,17 +47,6 @@ def quiet(line: str) -> None:
     del line
 
 
-@pytest.fixture
-def odd_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untrained policy is never right, and without reward nothing moves: let odd texts win instead."""
-
-    def grade(text: str, gold: str, finish: Finish) -> Grade:
-        del gold, finish
-        return Grade(status=Status.CORRECT if sum(map(ord, text)) % 2 else Status.WRONG, answer=text)
-
-    monkeypatch.setattr(loop, "grade", grade)
-
-
 def asked(*settings: str, lambda_weights: bool = False) -> TrlConfig:
     arguments = argparse.Namespace(recipe="embedded", set=list(settings), lambda_weights=lambda_weights)
     return read_config(arguments)
@@ -70,6 +58,9 @@ def asked(*settings: str, lambda_weights: bool = False) -> TrlConfig:
         (["engine=vllm"], "engine='vllm': .*transformers"),
         (["update_dtype=bfloat16"], "dtype='float32' with update_dtype='bfloat16'"),
         (["micro_batch=100"], "micro_batch=100: .*128 completions .*divisor"),
+        (["replay=rollouts"], "replay='rollouts': TRL's trainer has no such option; leave it at None"),
+        (["updates_per_batch=2"], "updates_per_batch=2: TRL's trainer has no such option"),
+        (["forward=tree"], "forward='tree': TRL's trainer has no such option"),
         (["learning_rat=1"], "unknown key 'learning_rat'"),
     ],
 )
@@ -132,7 +123,10 @@ class TestRun:
             metrics = read_metrics(run.folder)
             assert [line["step"] for line in metrics] == [1, 2]
             assert metrics[1]["tokens"] == sum(line["step_tokens"] for line in metrics)
-            assert all(0 < line["time/rollout_s"] < line["time/step_s"] for line in metrics)
+            timings = read_timings(run.folder)
+            assert [line["step"] for line in timings] == [1, 2]
+            assert all(0 < line["time/rollout_s"] < line["time/step_s"] for line in timings)
+            assert not [name for line in metrics for name in line if "time" in name]
             assert all(0 < line["reward/mean"] < 1 for line in metrics)
             assert all(line["trl/reward"] == pytest.approx(line["reward/mean"]) for line in metrics)
             saved = run.folder / "checkpoints/step_000002"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.errors import CommandLine, UserError, run_cli, stop_on_sigterm
-from tasks.settings import load_settings, named_file
+from tasks.settings import claim_folder, load_settings, named_file
 from trainer.__main__ import RECIPES, prepare
 from trainer.config import TrainConfig
 
@@ -68,7 +68,8 @@ def main() -> None:
     prepare(config.threads)
     from trainer.policies import policy_folder
 
-    policy_folder(config.policy)  # before the folder is claimed, and before torch is loaded
+    policy_folder(config.policy)
+    claim_folder(arguments.out, "config.json", config)  # the last mistake to find before TRL is loaded
     from trainer.peers.trl_run import train
 
     train(config, arguments.out, report=lambda line: print(line, flush=True))

@@ -13,10 +13,12 @@ import torch
 from transformers import AutoTokenizer
 from transformers.trainer_callback import TrainerCallback
 
+from tasks.files import only_one, sweep
 from tasks.settings import claim_folder
 from trainer import runlog
 from trainer.batch import build_batch
 from trainer.checkpoint import save_checkpoint, step_folder
+from trainer.memory import peak_memory
 from trainer.metrics import rollout_metrics, tree_metrics
 from trainer.peers.trl_grpo import TrlConfig
 from trainer.peers.trl_recipe import RecipeTrainer, open_trainer
@@ -37,6 +39,13 @@ def train(config: TrlConfig, out: Path, report: Report = print) -> None:
         UserError: the folder holds another run, or the policy or task cannot be used.
     """
     claim_folder(out, "config.json", config)
+    with only_one(out):
+        for folder in (out, out / "checkpoints"):
+            sweep(folder)
+        _train(config, out, report)
+
+
+def _train(config: TrlConfig, out: Path, report: Report) -> None:
     if runlog.is_done(out) and step_folder(out, config.steps).exists():
         report(f"{out}: done already, {config.steps} steps")
         return
@@ -55,7 +64,8 @@ def train(config: TrlConfig, out: Path, report: Report = print) -> None:
 
 def discard(out: Path) -> bool:
     """Delete what an unfinished run left, its claim aside, so that no old line stands among new ones."""
-    left = [out / name for name in ("checkpoints", "state", "metrics.jsonl") if (out / name).exists()]
+    logs = ("metrics.jsonl", "timings.jsonl")
+    left = [out / name for name in ("checkpoints", *logs) if (out / name).exists()]
     for path in left:
         if path.is_dir():
             shutil.rmtree(path)
@@ -102,9 +112,10 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
             "time/rollout_s": record.rollout_s,
             "time/update_s": self.step_s - record.rollout_s,
             "time/step_s": self.step_s,
+            **peak_memory(),
             **theirs,
         }
-        runlog.append_metrics(self.out, {"step": step, "tokens": record.tokens, **metrics})
+        runlog.log_step(self.out, {"step": step, "tokens": record.tokens, **metrics})
         self.report(runlog.console_line(step, self.config.steps, metrics))
         if step % self.config.checkpoint_every == 0:
             save_as_it_came(self.out, step, self.trainer, policy_folder(self.config.policy))

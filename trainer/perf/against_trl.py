@@ -115,6 +115,7 @@ def stop(worker: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         worker.kill()
         worker.wait()
+    _open(worker.stdout).close()
 
 
 def _open(stream: IO[str] | None) -> IO[str]:

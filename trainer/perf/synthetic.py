@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from tasks.checkpoints import read_json
 from tasks.engines import Completion, Finish
 from tasks.schema import Grade, Problem, Status
 from trainer.batch import build_batch
 from trainer.config import TrainConfig
+from trainer.peers.trl_grpo import TrlConfig
 from trainer.perf.cases import Case
+from trainer.policies import policy_folder
 from trainer.rollouts import RolloutGroup
 from trainer.update import update
 
 Step = Callable[[], dict[str, float]]
 
-LOWEST, HIGHEST = 1000, 8000
-"""Ids are drawn from this range: ordinary tokens of any vocabulary that large."""
-
 
 def synthetic_group(case: Case, config: TrainConfig) -> tuple[RolloutGroup, list[Grade]]:
     """Make one group of full length; completions share the prompt and nothing else, every second is right."""
     rng = np.random.default_rng(0)
-    prompt = tuple(rng.integers(LOWEST, HIGHEST, size=case.prompt_tokens).tolist())
+    size = read_json(policy_folder(config.policy) / "config.json")["vocab_size"]
+    low, high = size // 2, size  # the special tokens stand at the beginning
+    prompt = tuple(rng.integers(low, high, size=case.prompt_tokens).tolist())
     completions = [
         Completion(
-            tokens=tuple(rng.integers(LOWEST, HIGHEST, size=config.max_new_tokens).tolist()),
+            tokens=tuple(rng.integers(low, high, size=config.max_new_tokens).tolist()),
             logprobs=(0.0,) * config.max_new_tokens,
             finish=Finish.LENGTH,
         )
@@ -60,7 +61,7 @@ def our_update(
     return step
 
 
-def trl_update(case: Case, config: Any, folder: Path) -> Step:
+def trl_update(case: Case, config: TrlConfig) -> Step:
     """Return TRL's `_compute_loss`, backward, gradient clip and optimizer step on the same ids."""
     from trainer.peers.trl_recipe import open_trainer
 
@@ -70,6 +71,7 @@ def trl_update(case: Case, config: Any, folder: Path) -> Step:
         "completion_ids": [list(completion.tokens) for completion in group.completions],
         "logprobs": None,
     }
+    folder = policy_folder(config.policy)
     trainer = open_trainer(config, folder, rollout_func=lambda prompts, trainer: dict(given))
     trainer.reward_funcs = [lambda **_: [grade.score for grade in grades]]
     model, optimizer = trainer.model.train(), trainer.optimizer

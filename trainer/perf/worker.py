@@ -74,10 +74,9 @@ def start_ours(case: Case, config: Any, ready: Callable[[str], None], stepped: C
     from tasks.catalog import load_problems
     from trainer.logprobs import settle_forward
     from trainer.loop import open_policy, train_step
-    from trainer.rollouts import problems_of_step
 
-    with tempfile.TemporaryDirectory() as folder:
-        policy = open_policy(config, Path(folder), 0)
+    out = Path(tempfile.gettempdir())  # nothing is written there
+    policy = open_policy(config, out, 0)
     forward = settle_forward(policy.model, config.forward, lambda line: print(line, file=sys.stderr))
     config = config.model_copy(update={"forward": forward})
     if case.prompt_tokens:
@@ -93,7 +92,7 @@ def start_ours(case: Case, config: Any, ready: Callable[[str], None], stepped: C
     step = 0
     while wait():
         step += 1
-        metrics = train_step(policy, problems_of_step(problems, config, step), config, step)
+        metrics = train_step(policy, problems, config, step, out)
         phases = {name.removeprefix("time/"): s for name, s in metrics.items() if name.startswith("time/")}
         stepped({**phases, "tokens": metrics["step_tokens"]})
     policy.engine.close()
@@ -108,7 +107,7 @@ def start_trl(case: Case, config: Any, ready: Callable[[str], None], stepped: Ca
     if case.prompt_tokens:
         from trainer.perf.synthetic import trl_update
 
-        update = trl_update(case, config, policy_folder(config.policy))
+        update = trl_update(case, config)
         ready("none")
         while wait():
             stepped(update())
