@@ -23,6 +23,8 @@ class LambdaGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not typed
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if self.loss_type != "dapo" or self.importance_sampling_level != "token":
             raise ValueError("λ weights are defined for loss_type='dapo' with token-level ratios only")
+        if self.mask_truncated_completions:
+            raise ValueError("masked completions would leave |λ|, where they belong; keep them")
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if "tool_mask" in batch:
             raise ValueError("λ weights take the place of TRL's tool_mask; train without tools")
