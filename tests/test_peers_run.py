@@ -24,6 +24,7 @@ from trainer.config import TrainConfig
 from trainer.peers.trl_grpo import TrlConfig, read_config
 from trainer.rollouts import problems_of_step
 from trainer.runlog import read_metrics, read_timings
+from trainer.schedule import learning_rate
 
 VALUES = {
     "task": "add2",
@@ -61,6 +62,8 @@ def asked(*settings: str, lambda_weights: bool = False) -> TrlConfig:
         (["replay=rollouts"], "replay='rollouts': TRL's trainer has no such option; leave it at None"),
         (["updates_per_batch=2"], "updates_per_batch=2: TRL's trainer has no such option"),
         (["forward=tree"], "forward='tree': TRL's trainer has no such option"),
+        (["lora_rank=4"], "lora_rank=4: TRL's trainer has no such option"),
+        (["weight_dtype=bfloat16"], "weight_dtype='bfloat16': TRL's trainer has no such option"),
         (["learning_rat=1"], "unknown key 'learning_rat'"),
     ],
 )
@@ -201,6 +204,29 @@ class TestRun:
         loop.train(own, tmp_path / "run", report=quiet)
         with pytest.raises(UserError, match=r"trainer=None there, 'trl' here"):
             train(config(tiny_policy), tmp_path / "run", report=quiet)
+
+    def test_the_schedule_is_ours(self, tiny_policy: Path, tmp_path: Path) -> None:
+        from trainer.peers.trl_run import train
+
+        settings = config(tiny_policy, steps=4, warmup_steps=2, schedule="cosine", learning_rate_end=1e-4)
+        train(settings, tmp_path / "run", report=quiet)
+        rates = [line["trl/learning_rate"] for line in read_metrics(tmp_path / "run")]
+        assert rates == pytest.approx([learning_rate(settings, step) for step in range(1, 5)])
+
+    def test_long_prompts_are_left_out(self, tiny_policy: Path, tmp_path: Path) -> None:
+        from trainer.peers.trl_run import train
+
+        lines: list[str] = []
+        train(config(tiny_policy, max_prompt_tokens=5), tmp_path / "run", report=lines.append)
+        assert "problems left out" in lines[0]
+
+    def test_activation_checkpointing_changes_no_number(self, tiny_policy: Path, tmp_path: Path) -> None:
+        from trainer.peers.trl_run import train
+
+        for name, on in (("plain", False), ("checkpointed", True)):
+            train(config(tiny_policy, activation_checkpointing=on), tmp_path / name, report=quiet)
+        plain, checkpointed = (read_metrics(tmp_path / name)[-1] for name in ("plain", "checkpointed"))
+        assert checkpointed["gradient_norm"] == pytest.approx(plain["gradient_norm"], rel=1e-5)
 
     def test_kl_and_bfloat16_run(self, tiny_policy: Path, tmp_path: Path) -> None:
         from trainer.peers.trl_run import train

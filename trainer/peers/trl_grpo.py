@@ -7,6 +7,7 @@ is light, so that a mistake is answered before TRL is loaded.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainer.__main__ import RECIPES, prepare
 from trainer.config import TrainConfig
 
 HONOURED = {
+    "activation_checkpointing",
     "arm",
     "checkpoint_every",
     "clip_high",
@@ -28,10 +30,13 @@ HONOURED = {
     "group_size",
     "kl_beta",
     "learning_rate",
+    "learning_rate_end",
     "max_new_tokens",
+    "max_prompt_tokens",
     "micro_batch",
     "policy",
     "problems_per_step",
+    "schedule",
     "seed",
     "steps",
     "task",
@@ -39,6 +44,7 @@ HONOURED = {
     "threads",
     "trainer",
     "update_dtype",
+    "warmup_steps",
     "weight_decay",
 }
 """Recipe keys that TRL can do as we do; another key must have its default value."""
@@ -109,6 +115,8 @@ def check_honoured(config: TrlConfig) -> None:
             f"dtype={config.dtype!r} with update_dtype={config.update_dtype!r}: TRL decodes with the module "
             "that it trains, in one dtype; set both alike"
         )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("WORLD_SIZE above 1: the TRL adapter runs in one process; start it without torchrun")
     completions = config.problems_per_step * config.group_size
     if completions % config.micro_batch:
         raise UserError(

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -22,9 +23,11 @@ from tasks.engines.rows import end_token_ids
 from tasks.prompts import encode_prompt, prompt_text
 from tasks.schema import Grade, Problem
 from trainer.loop import grade_group
+from trainer.open_policy import load_module, prompt_room
 from trainer.peers.lambda_trl import LambdaGRPOTrainer
 from trainer.peers.trl_grpo import TrlConfig
-from trainer.rollouts import RolloutGroup, problems_of_step
+from trainer.rollouts import RolloutGroup, fitting, problems_of_step
+from trainer.schedule import learning_rate
 
 
 @dataclass(kw_only=True)
@@ -36,7 +39,8 @@ class StepRecord:
     tokens: int = 0
     """Completion tokens generated so far."""
     rollout_s: float = 0.0
-    """How long decoding took."""
+    grade_s: float = 0.0
+    """How long decoding and grading took."""
 
 
 class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not typed
@@ -61,34 +65,42 @@ class LambdaRecipeTrainer(RecipeTrainer, LambdaGRPOTrainer):
     """The same with 1/|λ| on the token loss."""
 
 
-def open_trainer(config: TrlConfig, folder: Path, **others: Any) -> RecipeTrainer:
+def open_trainer(
+    config: TrlConfig, folder: Path, report: Callable[[str], None] = print, **others: Any
+) -> RecipeTrainer:
     """Load the policy and put it into TRL's trainer with our problems, grader and optimizer.
 
     Args:
         config: what to train.
         folder: the starting policy.
+        report: takes a line where problems are left out.
         others: more arguments of TRL's trainer.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
+    model = load_module(folder, config)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     settings = copy.deepcopy((model.config, model.generation_config))
     model.generation_config.eos_token_id = sorted(end_token_ids(folder))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
+    # like ours, the rate is a function of the step; TRL's scheduler counts the steps that are done
+    scheduler = LambdaLR(
+        optimizer, lambda done: learning_rate(config, done + 1) / (config.learning_rate or 1.0)
+    )
     steps = range(1, config.steps + 1)
-    available = load_problems(config.task, "train")
+    available = fitting(
+        load_problems(config.task, "train"), tokenizer, config.task, prompt_room(model, config), report
+    )
     problems = [problem for step in steps for problem in problems_of_step(available, config, step)]
     record = StepRecord()
     kind = LambdaRecipeTrainer if config.arm == "lambda_grpo" else RecipeTrainer
     trainer = kind(
         model=model,
-        args=grpo_arguments(config, device),
+        args=grpo_arguments(config, model.device),
         reward_funcs=grader(config, problems, tokenizer, model.generation_config.eos_token_id, record),
         train_dataset=prompts_in_order(config, problems, tokenizer),
         processing_class=tokenizer,
-        optimizers=(optimizer, None),
+        optimizers=(optimizer, scheduler),
         **others,
     )
     trainer.record, trainer.came_with = record, settings
@@ -108,7 +120,6 @@ def grpo_arguments(config: TrlConfig, device: torch.device) -> GRPOConfig:
         max_completion_length=config.max_new_tokens,
         temperature=config.temperature,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="constant",
         max_grad_norm=config.gradient_clip,
         beta=config.kl_beta,
         epsilon=config.clip_low,
@@ -119,7 +130,8 @@ def grpo_arguments(config: TrlConfig, device: torch.device) -> GRPOConfig:
         num_iterations=1,
         shuffle_dataset=False,  # the rows are in our order
         disable_dropout=True,  # as in our update, which runs in eval mode
-        gradient_checkpointing=False,  # the same gradient, in less time
+        gradient_checkpointing=config.activation_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         bf16=config.update_dtype == "bfloat16",
         use_cpu=device.type == "cpu",
         dataloader_pin_memory=device.type == "cuda",
@@ -151,6 +163,7 @@ def grader(
 
     def reward(*, completion_ids: list[list[int]], row: list[int], **others: Any) -> list[float | None]:
         del others
+        started = time.perf_counter()
         size = config.group_size
         groups = [
             RolloutGroup(
@@ -163,6 +176,7 @@ def grader(
         grades = [grade_group(group, tokenizer) for group in groups]
         record.groups, record.grades = groups, grades
         record.tokens += sum(map(len, completion_ids))
+        record.grade_s = time.perf_counter() - started
         return [grade.score for graded in grades for grade in graded]
 
     return reward

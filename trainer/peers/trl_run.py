@@ -53,7 +53,7 @@ def _train(config: TrlConfig, out: Path, report: Report) -> None:
         report(f"{out}: was stopped; TRL cannot go on exactly where it was, so the run starts over")
     torch.set_num_threads(config.threads)
     folder = policy_folder(config.policy)
-    trainer = open_trainer(config, folder)
+    trainer = open_trainer(config, folder, report)
     trainer.add_callback(RunLog(config, out, trainer, report))
     device = str(trainer.model.device)
     report(f"{config.arm} by TRL, seed {config.seed}: transformers rollouts on {device}")
@@ -110,7 +110,8 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
             "loss": loss,
             "gradient_norm": norm,
             "time/rollout_s": record.rollout_s,
-            "time/update_s": self.step_s - record.rollout_s,
+            "time/grade_s": record.grade_s,
+            "time/update_s": self.step_s - record.rollout_s - record.grade_s,
             "time/step_s": self.step_s,
             **peak_memory(),
             **theirs,

@@ -34,9 +34,15 @@ class HeldSteps(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Answer."""
         step_s = time.perf_counter() - self.started
-        rollout_s = self.record.rollout_s
+        rollout_s, grade_s = self.record.rollout_s, self.record.grade_s
         tokens = self.record.tokens - self.tokens
         self.tokens = self.record.tokens
         self.stepped(
-            {"rollout_s": rollout_s, "update_s": step_s - rollout_s, "step_s": step_s, "tokens": tokens}
+            {
+                "rollout_s": rollout_s,
+                "grade_s": grade_s,
+                "update_s": step_s - rollout_s - grade_s,
+                "step_s": step_s,
+                "tokens": tokens,
+            }
         )

@@ -97,6 +97,7 @@ def report(results: Sequence[dict[str, Any]]) -> str:
     head = ["case", "our rollouts", "ours, s", "TRL, s", "TRL / ours [95 %]", "goal", "", "steps"]
     names = (
         "rollout_s",
+        "grade_s",
         "update_s",
         "sync_s",
         "generated_tokens_per_s",

@@ -72,13 +72,13 @@ def wait() -> bool:
 def start_ours(case: Case, config: Any, ready: Callable[[str], None], stepped: Callable[..., None]) -> None:
     """Take our steps."""
     from tasks.catalog import load_problems
-    from trainer.logprobs import settle_forward
-    from trainer.loop import open_policy, train_step
+    from trainer.loop import train_step
+    from trainer.open_policy import open_policy
+    from trainer.rollouts import fitting
 
     out = Path(tempfile.gettempdir())  # nothing is written there
     policy = open_policy(config, out, 0)
-    forward = settle_forward(policy.model, config.forward, lambda line: print(line, file=sys.stderr))
-    config = config.model_copy(update={"forward": forward})
+    config = config.model_copy(update={"forward": policy.forward})
     if case.prompt_tokens:
         from trainer.perf.synthetic import our_update
 
@@ -88,6 +88,7 @@ def start_ours(case: Case, config: Any, ready: Callable[[str], None], stepped: C
             stepped(update())
         return
     problems = load_problems(config.task, "train")
+    problems = fitting(problems, policy.tokenizer, config.task, policy.longest_prompt, print)
     ready(policy.engine.name)
     step = 0
     while wait():
