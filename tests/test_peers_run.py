@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
@@ -221,8 +222,14 @@ class TestRun:
         assert "problems left out" in lines[0]
 
     def test_activation_checkpointing_changes_no_number(self, tiny_policy: Path, tmp_path: Path) -> None:
+        from trainer.peers.trl_recipe import grpo_arguments
         from trainer.peers.trl_run import train
 
+        used = [
+            grpo_arguments(config(tiny_policy, activation_checkpointing=on), torch.device("cpu"))
+            for on in (False, True)
+        ]
+        assert [arguments.gradient_checkpointing for arguments in used] == [False, True]
         for name, on in (("plain", False), ("checkpointed", True)):
             train(config(tiny_policy, activation_checkpointing=on), tmp_path / name, report=quiet)
         plain, checkpointed = (read_metrics(tmp_path / name)[-1] for name in ("plain", "checkpointed"))

@@ -101,6 +101,7 @@ def start_ours(case: Case, config: Any, ready: Callable[[str], None], stepped: C
 
 def start_trl(case: Case, config: Any, ready: Callable[[str], None], stepped: Callable[..., None]) -> None:
     """Take TRL's steps: its own training loop, held before every step until the word comes."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `rollout_func` feeds the synthetic ids
     from trainer.peers.trl_recipe import open_trainer
     from trainer.policies import policy_folder
 
