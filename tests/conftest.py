@@ -256,3 +256,9 @@ def make_rows() -> Callable[..., list[ResultRow]]:
 def made() -> ModuleType:
     """Return groups.py: `make_groups`, `make_batch` and `make_config` for tests of the update."""
     return _load("groups")
+
+
+@pytest.fixture(scope="session")
+def trl_step() -> ModuleType:
+    """Return trl_step.py: one batch through TRL's step and through our update."""
+    return _load("trl_step")

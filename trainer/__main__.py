@@ -64,7 +64,7 @@ def _config(arguments: argparse.Namespace, *last: str) -> TrainConfig:
     """Read recipe and overrides, check that the policy is there, and set up what torch reads at import."""
     recipe = named_file(arguments.recipe, RECIPES, "recipe")
     config = load_settings(TrainConfig, recipe, [*arguments.set, *last])
-    _prepare(config.threads)
+    prepare(config.threads)
     from trainer.policies import policy_folder
 
     policy_folder(config.policy)
@@ -122,7 +122,7 @@ def _drift(arguments: argparse.Namespace) -> None:
 def _pretrain(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         raise UserError(f"{arguments.out}: exists already; name a new folder")
-    _prepare(threads=1)
+    prepare(threads=1)
     from tasks.checkpoints import inspect_checkpoint
     from trainer.pretrain import PretrainConfig, pretrain
 
@@ -131,7 +131,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: loss {loss:.4f}, weights {inspect_checkpoint(arguments.out).weights_hash}")
 
 
-def _prepare(threads: int) -> None:
+def prepare(threads: int) -> None:
     """Set what has to be set before torch and transformers are imported; importing them costs seconds."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     quiet_and_offline()

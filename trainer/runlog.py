@@ -72,6 +72,21 @@ def write_manifest(out: Path, state: State, made_with: dict[str, Any], reason: s
     write_json(out / "manifest.json", manifest)
 
 
+def is_done(out: Path) -> bool:
+    """Say whether the manifest tells of a run that ended well.
+
+    Raises:
+        UserError: there is a manifest, and it is damaged.
+    """
+    path = out / "manifest.json"
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["state"] == "done")
+    except FileNotFoundError:
+        return False
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{path}: damaged; delete the run folder to train it again") from None
+
+
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """Return the metrics of every whole line, oldest first; a torn last line is left out."""
     return [record for _, record in _lines(out / "metrics.jsonl")]
