@@ -206,7 +206,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path, blocked: Path)
         ("benchmark run --help", ["SUITE", "--out", "--set", "--engine", "--jobs", "--dry-run"]),
         ("trainer run --help", ["RECIPE", "--out", "--set", "--track"]),
         ("trainer --help", ["run", "drift", "compare-gradients", "pretrain"]),
-        ("tasks --help", ["list", "show", "verify", "freeze"]),
+        ("tasks --help", ["list", "show", "fetch", "verify", "freeze"]),
     ],
 )
 def test_help(here: Path, blocked: Path, words: str, parts: list[str]) -> None:
@@ -218,6 +218,6 @@ def test_help(here: Path, blocked: Path, words: str, parts: list[str]) -> None:
 def test_tasks_can_be_looked_at(here: Path, blocked: Path) -> None:
     done = call(here, "tasks list", blocked)
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["add2", "add3", "sums1"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["add2", "add3", "sums1", "openrs"]
     done = call(here, "tasks show add2 --items 1", blocked)
     assert done.stdout == "add2/test/0000  '81+17='  ->  98\n"

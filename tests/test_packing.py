@@ -53,10 +53,14 @@ def test_a_packing_holds_every_distinct_prefix_once(seed: int, words: int) -> No
             if t:
                 assert packing.node_bt[b, t - 1] < node  # shorter prefixes come first
         assert (packing.node_bt[b, len(ids) :] == 0).all()
+    leaves = {p for p in prefixes if not any(q[: len(p)] == p for q in prefixes if len(q) > len(p))}
+    assert len(packing.node_rt) == len(leaves)  # attention is computed for no text twice
+    laid = {tuple(row) for row in packing.node_rt.tolist()}
+    assert laid <= {tuple(row) for row in packing.node_bt.tolist()}
     for node, flat in enumerate(packing.keeper_m.tolist()):
-        b, t = divmod(flat, packing.node_bt.shape[1])
-        assert packing.node_bt[b, t] == node
-        assert t < len(rows[b])  # never on the padding
+        r, t = divmod(flat, packing.node_rt.shape[1])
+        assert packing.node_rt[r, t] == node
+        assert packing.position_m[node] == t  # never on the padding
 
 
 def streams(

@@ -38,8 +38,10 @@ class Packing:
     """(M,) int64 its position in the sequence, from 0."""
     node_bt: Tensor
     """(B, T) int64 the prefix that sequence b has reached at t; 0 on the padding at the end."""
+    node_rt: Tensor
+    """(R, T) int64 the rows of node_bt that attention needs: none that another one repeats or goes on from."""
     keeper_m: Tensor
-    """(M,) int64 index into the flat (B T) of the row that computes attention for m."""
+    """(M,) int64 index into the flat (R T) of the place that computes attention for m."""
 
     def to(self, device: torch.device) -> Packing:
         """Return the packing on another device."""
@@ -55,16 +57,20 @@ def pack(sequences: Sequence[NDArray[np.int64]]) -> Packing:
     node_bt = np.zeros((len(sequences), width), dtype=np.int64)
     for node, (first, last, start, end) in enumerate(spans(tree)):
         here = slice(offset_v[node], offset_v[node + 1])
-        keeper = int(tree.order_g[first])
+        keeper = tree.order_g[
+            last - 1
+        ]  # of a sequence and those that go on from it, the last goes on furthest
         ids_m[here] = sequences[keeper][start:end]
         position_m[here] = np.arange(start, end)
-        keeper_m[here] = keeper * width + np.arange(start, end)
+        keeper_m[here] = keeper
         node_bt[tree.order_g[first:last], start:end] = np.arange(here.start, here.stop)
+    row_r, row_m = np.unique(keeper_m, return_inverse=True)
     return Packing(
         ids_m=torch.from_numpy(ids_m),
         position_m=torch.from_numpy(position_m),
         node_bt=torch.from_numpy(node_bt),
-        keeper_m=torch.from_numpy(keeper_m),
+        node_rt=torch.from_numpy(node_bt[row_r]),
+        keeper_m=torch.from_numpy(row_m * width + position_m),
     )
 
 
@@ -117,12 +123,12 @@ def tree_attention(
             module, query, key, value, attention_mask, **kwargs
         )
         return plain
-    rows, width = packing.node_bt.shape
+    rows, width = packing.node_rt.shape
 
     def lay_out(states: Tensor) -> Tensor:
         _, heads, count, size = states.shape
         flat = states.transpose(1, 2).reshape(count, heads * size)
-        laid = flat.index_select(0, packing.node_bt.reshape(-1))
+        laid = flat.index_select(0, packing.node_rt.reshape(-1))
         return laid.view(rows, width, heads, size).transpose(1, 2)
 
     out = nn.functional.scaled_dot_product_attention(
