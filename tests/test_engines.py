@@ -205,3 +205,31 @@ def test_global_random_state_is_untouched(tiny_policy: Path, mixed_requests: Mix
     engine.swap(tiny_policy)
     assert torch.equal(before[0], torch.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+def test_completions_with_the_same_text_are_one_state(tiny_policy: Path) -> None:
+    """Each forward has a row per distinct text so far, not one per completion; the texts stay the same."""
+    engine, sizes = start(tiny_policy), []
+    sampling = Sampling(temperature=0.7, max_new_tokens=5)
+
+    def alone(prompt: tuple[int, ...], seed: int) -> Completion:
+        return engine.generate([Request(prompt=prompt, seeds=(seed,))], sampling)[0][0]
+
+    # seeds whose text does not stop early, so that every text is alive at every step
+    single = {prompt: {seed: alone(prompt, seed) for seed in range(30)} for prompt in ((5, 6, 7), (8, 9))}
+    long = {p: {s: c for s, c in found.items() if c.finish is Finish.LENGTH} for p, found in single.items()}
+    inner = engine._forward  # type: ignore[attr-defined]
+
+    def forward(token: torch.Tensor, *others: Any) -> torch.Tensor:
+        sizes.append(len(token))
+        return inner(token, *others)
+
+    engine._forward = forward  # type: ignore[attr-defined]
+    groups = engine.generate([Request(prompt=p, seeds=tuple(found)) for p, found in long.items()], sampling)
+    texts = [(prompt, c.tokens) for prompt, found in long.items() for c in found.values()]
+    assert sizes == [len({(prompt, tokens[:t]) for prompt, tokens in texts}) for t in range(5)]
+    assert sizes[0] == 2 < sizes[1] < sizes[2] < len(texts)
+    for group, found in zip(groups, long.values(), strict=True):
+        for ours, theirs in zip(group, found.values(), strict=True):
+            assert ours.tokens == theirs.tokens
+            np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=1e-5)

@@ -126,19 +126,20 @@ def train_step(
     result = update(policy.model, policy.reference, policy.optimizer, batch, config)
     updated = time.perf_counter()
     gap = sync_weights(policy, config.dtype)
-    ended = time.perf_counter()
+    synced = time.perf_counter()
     groups, grades, batch, result = whole_step(groups, grades, batch, result)
     if config.record_rollouts and rank() == 0:
         write_rollouts(out, config, step, [Graded(*pair) for pair in zip(groups, grades, strict=True)])
+    metrics = step_metrics(groups, grades, batch, result, config)
     return {
-        **step_metrics(groups, grades, batch, result, config),
+        **metrics,
         "learning_rate": rate,
         "check/weight_sync_gap": gap,
         "time/rollout_s": sampled - started,
         "time/grade_s": graded - sampled,
         "time/update_s": updated - graded,
-        "time/sync_s": ended - updated,
-        "time/step_s": ended - started,
+        "time/sync_s": synced - updated,
+        "time/step_s": time.perf_counter() - started,
         **peak_memory(),
     }
 

@@ -39,7 +39,7 @@ class Packing:
     node_bt: Tensor
     """(B, T) int64 the prefix that sequence b has reached at t; 0 on the padding at the end."""
     node_rt: Tensor
-    """(R, T) int64 the rows of node_bt that attention needs: none that another one repeats or goes on from."""
+    """(R, T) int64 the rows of node_bt that attention needs: none that is part of another one."""
     keeper_m: Tensor
     """(M,) int64 index into the flat (R T) of the place that computes attention for m."""
 

@@ -124,17 +124,17 @@ class TransformersEngine:
             torch.cuda.empty_cache()
 
     def _decode(self, rows: list[Row], sampling: Sampling) -> list[Completion]:
+        """Decode rows side by side; those with the same text so far share a state, which is computed once."""
         limit = sampling.max_new_tokens
         prompts = list(dict.fromkeys(row.prompt for row in rows))
         index = {prompt: at for at, prompt in enumerate(prompts)}
-        source_b = torch.tensor([index[row.prompt] for row in rows], device=self._device)
-        token_pt, mask_pt = left_pad(prompts, room=limit, device=self._device)
+        state_b = torch.tensor([index[row.prompt] for row in rows], device=self._device)
+        token_st, mask_st = left_pad(prompts, room=limit, device=self._device)
         cache = DynamicCache(config=self._model.config)
-        logits_bv = self._forward(token_pt, mask_pt, cache)[source_b]
-        cache.batch_select_indices(source_b)
-        mask_bt = None if mask_pt is None else mask_pt[source_b]
-        uniform_bt = draws([row.seed for row in rows], limit, self._device) if sampling.temperature else None
-        is_end_v = torch.zeros(logits_bv.shape[-1], dtype=torch.bool, device=self._device)
+        logits_sv = self._forward(token_st, mask_st, cache)
+        seeds = [row.seed for row in rows]
+        uniform_bt = draws(seeds, limit, self._device) if sampling.temperature else None
+        is_end_v = torch.zeros(logits_sv.shape[-1], dtype=torch.bool, device=self._device)
         is_end_v[[end for end in self._ends if end < len(is_end_v)]] = True
 
         tokens_bt = torch.zeros((len(rows), limit), dtype=torch.int64, device=self._device)
@@ -144,7 +144,7 @@ class TransformersEngine:
         live = torch.arange(len(rows), device=self._device)  # rows still in the batch, as indices into *_b
         for step in range(limit):
             uniform = None if uniform_bt is None else uniform_bt[live, step]
-            token, logp = choose(logits_bv, uniform, sampling.temperature)
+            token, logp = choose(logits_sv[state_b], uniform, sampling.temperature)
             tokens_bt[live, step], logps_bt[live, step] = token, logp
             ended = is_end_v[token] & ~stopped_b[live]
             length_b[live[ended]] = step + 1
@@ -154,10 +154,14 @@ class TransformersEngine:
             if step + 1 == limit or count == 0:
                 break
             if (len(live) - count) * DROP_SHARE >= len(live):
-                cache.batch_select_indices(going.nonzero()[:, 0])
-                live, token = live[going], token[going]
-                mask_bt = None if mask_bt is None else mask_bt[going]
-            logits_bv = self._forward(token[:, None], mask_bt, cache)
+                live, token, state_b = live[going], token[going], state_b[going]
+            else:
+                token = token.where(going, 0)  # what is over must not branch
+            parent_s, token_s, state_b = branch(state_b, token)
+            if not torch.equal(parent_s, torch.arange(len(logits_sv), device=self._device)):
+                cache.batch_select_indices(parent_s)
+                mask_st = None if mask_st is None else mask_st[parent_s]
+            logits_sv = self._forward(token_s[:, None], mask_st, cache)
         return collect(tokens_bt, logps_bt, length_b, stopped_b)
 
     def _forward(self, token_bt: Tensor, mask_bt: Tensor | None, cache: DynamicCache) -> Tensor:
@@ -185,6 +189,25 @@ def left_pad(
     pad_p = torch.tensor([width - len(one) for one in prompts], device=device)
     mask_pt = torch.arange(width + room, device=device) >= pad_p[:, None]
     return token_pt, mask_pt.long()
+
+
+def branch(state_b: Tensor, token_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Put rows that went from one state to the same token into one new state.
+
+    Args:
+        state_b: (B,) state of each row.
+        token_b: (B,) the token that each row adds.
+
+    Returns:
+        (S,) the state before and (S,) the token of every new state, in the order of states; (B,) the new
+        state of each row.
+
+    >>> branch(torch.tensor([0, 0, 1, 0]), torch.tensor([7, 5, 5, 7]))
+    (tensor([0, 0, 1]), tensor([5, 7, 5]), tensor([1, 0, 2, 1]))
+    """
+    pair_b2 = torch.stack([state_b, token_b], dim=1)
+    pair_s2, state_b = torch.unique(pair_b2, dim=0, return_inverse=True)
+    return pair_s2[:, 0], pair_s2[:, 1], state_b
 
 
 def draws(seeds: Sequence[int], count: int, device: torch.device) -> Tensor:

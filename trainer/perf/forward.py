@@ -93,8 +93,9 @@ def main() -> None:
     notes = "\n".join(f"- {name}: {CASES[name].summary}" for name in CASES)
     write_text(
         arguments.out / "forward.md",
-        f"# The tree forward against the padded one\n\nForward and backward pass, one thread, medians of both "
-        f"in turns; the interval is a bootstrap over the rounds.\n\n{text}\n\n{notes}\n",
+        "# The tree forward against the padded one\n\n"
+        "Forward and backward pass, one thread, medians of both in turns; intervals are a bootstrap over "
+        f"the rounds.\n\n{text}\n\n{notes}\n",
     )
     print(text)
 
