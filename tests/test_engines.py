@@ -233,3 +233,19 @@ def test_completions_with_the_same_text_are_one_state(tiny_policy: Path) -> None
         for ours, theirs in zip(group, found.values(), strict=True):
             assert ours.tokens == theirs.tokens
             np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=1e-5)
+
+
+def test_a_live_module_computes_in_the_engines_dtype(tiny_policy: Path) -> None:
+    model = load(tiny_policy)
+    exact, lower = (
+        open_engine("transformers", tiny_policy, dtype=dtype, max_model_len=64, model=model)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert [engine.describe()["dtype"] for engine in (exact, lower)] == ["float32", "bfloat16"]
+    requests = [Request(prompt=(5, 6, 7), seeds=(1, 2, 3))]
+    drawn = [engine.generate(requests, SAMPLED)[0][0].logprobs[0] for engine in (exact, lower)]
+    scored = [engine.token_logprobs([(5, 6, 7, 8)])[0] for engine in (exact, lower)]
+    for ours, theirs in ((drawn[:1], drawn[1:]), scored):
+        np.testing.assert_allclose(ours, theirs, atol=0.1)
+        assert ours != theirs
+    assert model.dtype == torch.float32

@@ -36,10 +36,16 @@ class TransformersEngine:
         max_sequences: int,
         model: nn.Module | None = None,
     ) -> None:
-        """Load the folder, or take the live module as it is, on its own device and in its own dtype."""
+        """Load the folder, or take the live module as it is, on its own device.
+
+        A live module keeps its own dtype; where it is wider than the engine's it computes under autocast.
+        """
         self._live = model is not None
+        self._dtype: str = dtype
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model: Any = model if model is not None else load_model(folder, dtype, device)
+        if self._model.dtype.itemsize < getattr(torch, dtype).itemsize:
+            self._dtype = str(self._model.dtype).removeprefix("torch.")  # a live module in lower precision
         self._device = next(self._model.parameters()).device
         self._opened, self._ends = folder, end_token_ids(folder)
         self._max_model_len = max_model_len
@@ -50,7 +56,7 @@ class TransformersEngine:
         check_call(requests, sampling, self._max_model_len)
         rows = plan_rows(requests, greedy=sampling.temperature == 0)
         done: list[Completion] = []
-        with evaluating(self._model), torch.no_grad():
+        with evaluating(self._model), torch.no_grad(), self._precision():
             for start in range(0, len(rows), self._max_sequences):
                 done += self._decode(rows[start : start + self._max_sequences], sampling)
         return hand_back(requests, zip(rows, done, strict=True))
@@ -58,7 +64,14 @@ class TransformersEngine:
     def token_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
         """Score sequences of like length side by side."""
         check_call([Request(prompt=tuple(one)) for one in sequences], SCORING, self._max_model_len)
-        return score(self._model, sequences, self._max_sequences)
+        with self._precision():
+            return score(self._model, sequences, self._max_sequences)
+
+    def _precision(self) -> torch.autocast:
+        """Return the context of one call; weights are cast once inside it, not once a token."""
+        lower = getattr(torch, self._dtype)
+        narrower = lower.itemsize < self._model.dtype.itemsize
+        return torch.autocast(self._device.type, dtype=lower, enabled=narrower)
 
     def swap(self, folder: Path) -> None:
         """Copy the tensors of the folder into the module and compare every one with the file afterwards."""
@@ -112,7 +125,7 @@ class TransformersEngine:
             "engine": self.name,
             "version": transformers.__version__,
             "torch": torch.__version__,
-            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "dtype": self._dtype,
             "device": torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
         }
 
