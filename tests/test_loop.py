@@ -210,3 +210,15 @@ def test_a_checkpoint_with_another_tokenizer_stops_the_resume(tiny_policy: Path,
     tokenizer.write_text(tokenizer.read_text().replace('"7"', '"x"'))
     with pytest.raises(UserError, match="tokenizer"):
         train(config(tiny_policy), tmp_path / "run", report=quiet)
+
+
+@pytest.mark.usefixtures("odd_is_right")
+def test_every_logged_name_is_explained(tiny_policy: Path, tmp_path: Path) -> None:
+    plan = config(tiny_policy, truncated="masked", equal_reward_groups="dropped", updates_per_batch=2)
+    train(plan, tmp_path / "run", report=quiet)
+    text = (Path(__file__).parents[1] / "docs/metrics.md").read_text()
+    logged = {name for line in read_metrics(tmp_path / "run") for name in line}
+    logged |= {name for line in read_timings(tmp_path / "run") for name in line}
+    binned = {name for name in logged if name.startswith("tree/set_size_from_")}
+    assert binned
+    assert [name for name in sorted(logged - binned) if f"`{name}`" not in text] == []
