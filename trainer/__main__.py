@@ -79,7 +79,8 @@ def _run(arguments: argparse.Namespace) -> None:
     config = _config(arguments)
     if config.replay:
         check_recording(Path(config.replay), config, range(1, config.steps + 1))
-    claim_folder(arguments.out, "config.json", config)  # the last mistake to find before torch is loaded
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one has the folder
+        claim_folder(arguments.out, "config.json", config)  # the last mistake to find before torch is loaded
     from trainer.loop import train
 
     train(config, arguments.out, report=lambda line: print(line, flush=True), track=arguments.track)

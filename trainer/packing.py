@@ -131,17 +131,11 @@ def tree_attention(
         laid = flat.index_select(0, packing.node_rt.reshape(-1))
         return laid.view(rows, width, heads, size).transpose(1, 2)
 
-    out = nn.functional.scaled_dot_product_attention(
-        lay_out(query),
-        lay_out(key),
-        lay_out(value),
-        is_causal=True,
-        scale=kwargs.get("scaling"),
-        dropout_p=kwargs.get("dropout", 0.0),
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    _, heads, _, size = out.shape
-    kept = out.transpose(1, 2).reshape(rows * width, heads * size).index_select(0, packing.keeper_m)
+    laid_out = (lay_out(states) for states in (query, key, value))
+    # without a mask this is causal, by the same kernel as in the padded forward
+    out, _ = sdpa_attention_forward(module, *laid_out, None, **kwargs)
+    _, _, heads, size = out.shape
+    kept = out.reshape(rows * width, heads * size).index_select(0, packing.keeper_m)
     return kept.view(1, -1, heads, size), None
 
 
