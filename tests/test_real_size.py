@@ -252,7 +252,7 @@ def kill_all(pid: int) -> None:
         one.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_on_two_processes_is_the_run_on_one(tmp_path: Path) -> None:
     """torchrun with FSDP2 and gloo; sums run in another order, so it is equal to rounding, not to the byte.
 

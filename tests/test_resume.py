@@ -100,7 +100,7 @@ def test_killed_runs_end_like_one_that_was_not(tiny_policy: Path, tmp_path: Path
     assert sum(one["codes"].count(-signal.SIGKILL) for one in told) > 8
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_kill_before_any_file_call_changes_nothing(tiny_policy: Path, tmp_path: Path) -> None:
     told = kill_all_over(tiny_policy, tmp_path, stride=1, moments=10)
     assert len(told) == told[0]["total"] + 10
@@ -108,7 +108,7 @@ def test_a_kill_before_any_file_call_changes_nothing(tiny_policy: Path, tmp_path
     assert all(one["codes"][0] == -signal.SIGKILL for one in told if "at" in one)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_same_command_finishes_a_run_that_was_killed(tmp_path: Path) -> None:
     """As a user meets it: the embedded recipe from the command line, killed 10 times."""
 
