@@ -111,7 +111,7 @@ def load_state(out: Path, model: PreTrainedModel, optimizer: torch.optim.Optimiz
             parameter.copy_(spread(tensors[f"{ADAPTERS}/{name}"], parameter))
     for name, parameter in trained.items() if stepped else ():
         optimizer.state[parameter] = {
-            moment: tensors[f"{moment}/{name}"]
+            moment: tensors[f"{moment}/{name}"].to(parameter.device)
             if moment == "step"
             else spread(tensors[f"{moment}/{name}"], parameter)
             for moment in MOMENTS
