@@ -108,7 +108,7 @@ def recorded(make_config: Make, tiny: ModuleType, tmp_path_factory: pytest.TempP
     out = tmp_path_factory.mktemp("recorded") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "grade", tiny.grade_odd)
-        train(make_config(steps=2, record_rollouts=True, arm="grpo"), out, report=lambda line: None)
+        train(make_config(steps=2, record_rollouts=True, arm="grpo", seed=1), out, report=lambda line: None)
     return out
 
 
@@ -157,3 +157,14 @@ def test_a_checkpoint_with_another_tokenizer_is_refused(
     tokenizer.write_text(tokenizer.read_text().replace('"7"', '"x"'))
     with pytest.raises(UserError, match="use the tokenizer of"):
         compare(make_config(), ("grpo", "grpo"), out)
+
+
+def test_adapters_are_refused(make_config: Make, recorded: Path) -> None:
+    with pytest.raises(UserError, match=r"lora_rank=2: gradients are compared over all weights"):
+        compare(make_config(lora_rank=2), ("grpo", "grpo"), recorded)
+
+
+def test_another_token_limit_is_another_recording(make_config: Make, recorded: Path) -> None:
+    """It decides the normaliser of Dr. GRPO."""
+    with pytest.raises(UserError, match="recorded with max_new_tokens=6, this run has 5"):
+        compare(make_config(max_new_tokens=5), ("grpo", "dr_grpo"), recorded)

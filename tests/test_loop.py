@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.catalog import load_problems
 from tasks.checkpoints import inspect_checkpoint
-from tasks.engines import WeightMismatch
+from tasks.engines import WeightMismatch, open_engine
+from tasks.engines.transformers_engine import TransformersEngine
 from tasks.errors import Interrupted, UserError
 from trainer import loop
+from trainer import update as update_module
 from trainer.config import TrainConfig
 from trainer.loop import train
-from trainer.rollouts import problems_of_step
+from trainer.rollouts import problems_of_step, repeats, rollout
 from trainer.runlog import read_metrics, read_timings
 
 
@@ -122,7 +124,7 @@ def test_the_seed_decides_and_nothing_else(tiny_policy: Path, tmp_path: Path) ->
 @pytest.mark.usefixtures("odd_is_right")
 def test_arms_share_problems_and_first_rollouts_but_not_weights(tiny_policy: Path, tmp_path: Path) -> None:
     for arm in ("grpo", "lambda_grpo"):
-        train(config(tiny_policy, arm=arm, steps=2), tmp_path / arm, report=quiet)
+        train(config(tiny_policy, arm=arm, steps=2, seed=1), tmp_path / arm, report=quiet)
     first = [read_metrics(tmp_path / arm)[0] for arm in ("grpo", "lambda_grpo")]
     assert first[0]["reward/mean"] == first[1]["reward/mean"]
     assert first[0]["tree/set_size"] == first[1]["tree/set_size"] > 1
@@ -222,3 +224,74 @@ def test_every_logged_name_is_explained(tiny_policy: Path, tmp_path: Path) -> No
     binned = {name for name in logged if name.startswith("tree/set_size_from_")}
     assert binned
     assert [name for name in sorted(logged - binned) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.usefixtures("odd_is_right")
+@pytest.mark.parametrize("arm", ["grpo", "lambda_grpo", "lambda_seq_mean"])
+def test_the_logged_loss_is_that_of_the_trees(
+    tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arm: str
+) -> None:
+    plan = config(tiny_policy, arm=arm, seed=1, steps=2, kl_beta=0.1, updates_per_batch=2, learning_rate=0.02)
+    train(plan, tmp_path / "run", report=quiet)
+    assert all(line["check/loss"] < 1e-5 for line in read_metrics(tmp_path / "run"))
+    assert max(abs(line["loss"]) for line in read_metrics(tmp_path / "run")) > 1e-3
+    whole = update_module.weighted_loss
+    monkeypatch.setattr(update_module, "weighted_loss", lambda *streams: 2 * whole(*streams))
+    train(plan, tmp_path / "double", report=quiet)
+    assert max(line["check/loss"] for line in read_metrics(tmp_path / "double")) > 1e-3
+
+
+def test_a_mean_over_nothing_is_null(tiny_policy: Path, tmp_path: Path) -> None:
+    """No completion of the untrained policy is right, so every group is dropped and no token counts."""
+    plan = config(tiny_policy, equal_reward_groups="dropped", steps=1, checkpoint_every=1)
+    lines: list[str] = []
+    train(plan, tmp_path / "run", report=lines.append)
+    logged = read_metrics(tmp_path / "run")[0]
+    assert logged["updates"] == 0
+    assert logged["normaliser"] == 0.0
+    assert [logged[name] for name in ("entropy", "kl", "importance/mean")] == [None, None, None]
+    assert logged["reward/mean"] == 0.0  # that one is known
+    assert "step 0001" in lines[-1]
+    weights = digests(tmp_path / "run")
+    assert weights["step_000001"] == weights["step_000000"]
+
+
+def test_a_problem_that_comes_twice_in_a_step_is_drawn_twice(tiny_policy: Path) -> None:
+    plan = config(tiny_policy, problems_per_step=4)
+    problems = load_problems("add2", "train")[:3]
+    asked = problems_of_step(problems, plan, 1)
+    assert repeats(asked) == [0, 0, 0, 1]
+    engine = open_engine("transformers", tiny_policy, max_model_len=64)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_policy)
+    groups = rollout(engine, tokenizer, asked, plan, 1)
+    twin = next(group for group in groups[:3] if group.problem == groups[3].problem)
+    assert [c.tokens for c in twin.completions] != [c.tokens for c in groups[3].completions]
+    parts = [
+        rollout(engine, tokenizer, asked[at : at + 2], plan, 1, repeats(asked)[at : at + 2]) for at in (0, 2)
+    ]
+    texts = [[[c.tokens for c in g.completions] for g in some] for some in (groups, parts[0] + parts[1])]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.usefixtures("odd_is_right")
+def test_a_run_goes_on_with_as_many_processes_as_it_began(tiny_policy: Path, tmp_path: Path) -> None:
+    train_to_step_3(tiny_policy, tmp_path / "run")
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert manifest["processes"] == 1
+    (tmp_path / "run/manifest.json").write_text(json.dumps(manifest | {"processes": 2}))
+    with pytest.raises(UserError, match=r"begun on 2 processes and this is 1; go on with 2"):
+        train(config(tiny_policy), tmp_path / "run", report=quiet)
+
+
+def test_the_engine_is_closed_when_a_run_fails(
+    tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise FloatingPointError("not finite")
+
+    closed: list[int] = []
+    monkeypatch.setattr(loop, "update", fail)
+    monkeypatch.setattr(TransformersEngine, "close", lambda self: closed.append(1))
+    with pytest.raises(FloatingPointError):
+        train(config(tiny_policy), tmp_path / "run", report=quiet)
+    assert closed == [1]

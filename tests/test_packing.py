@@ -15,7 +15,15 @@ from tasks.errors import UserError
 from trainer import logprobs
 from trainer.arms import ARMS
 from trainer.batch import Row
-from trainer.logprobs import cheaper_forward, completion_logprobs, forward_gap, settle_forward
+from trainer.logprobs import (
+    MADE_UP,
+    cheaper_forward,
+    completion_logprobs,
+    forward_gap,
+    head_gap,
+    probe_rows,
+    settle_forward,
+)
 from trainer.packing import ATTENTION, pack, use_tree_attention, why_not
 from trainer.update import update
 
@@ -193,7 +201,8 @@ def test_supported_families_take_the_tree_without_a_word(
     said: list[str] = []
     assert settle_forward(model, "auto", said.append) == "auto"
     assert said == []
-    assert forward_gap(model) < 1e-5
+    assert forward_gap(model, probe_rows(MADE_UP)) < 1e-5
+    assert head_gap(model, probe_rows(MADE_UP)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -235,6 +244,41 @@ def test_a_forward_that_gives_other_numbers_is_found_and_left(
     said: list[str] = []
     assert settle_forward(model, "auto", said.append) == "padded"
     assert "would differ by" in said[0]
+
+
+def test_a_model_that_scales_its_logits_is_refused(tiny_policy: Path) -> None:
+    """Granite, Cohere and Gemma 2 do: the output layer alone would give another distribution."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    forward = model.forward
+
+    def scaled(*args: object, **kwargs: object) -> object:
+        out = forward(*args, **kwargs)
+        out.logits = out.logits / 2
+        return out
+
+    model.forward = scaled
+    for wanted in ("auto", "padded", "tree"):
+        with pytest.raises(UserError, match=r"would be off by .* this trainer cannot train it"):
+            settle_forward(model, wanted, print)
+
+
+def test_a_tree_forward_that_ends_in_an_error_is_left(
+    tiny_policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shape")
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    monkeypatch.setattr(logprobs, "packed_states", fail)
+    said: list[str] = []
+    assert settle_forward(model, "auto", said.append) == "padded"
+    assert said[0].endswith("it ends in RuntimeError")
+
+
+def test_bfloat16_weights_take_the_tree_too(tiny_policy: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy, dtype=torch.bfloat16).eval()
+    said: list[str] = []
+    assert settle_forward(model, "auto", said.append) == "auto", said
 
 
 @pytest.mark.parametrize("arm", sorted(ARMS))

@@ -90,7 +90,7 @@ def build_group(group: RolloutGroup, grades: Sequence[Grade], config: TrainConfi
     tree = process_tree(tokens)
     if config.equal_reward_groups == "dropped" and not has_signal(rewards):
         return BatchGroup(tree=tree, advantage_g=advantage_g, rows=[], totals=Totals())
-    seed = derive_seed(config.seed, "weights", step, group.problem.id)
+    seed = derive_seed(config.seed, "weights", step, group.problem.id, group.repeat)
     policy = arm.weigh(tree, advantage_g, np.random.default_rng(seed))
     kl = arm.weigh_kl(tree, advantage_g, np.random.default_rng(seed)) if arm.weigh_kl else policy
     masked = config.truncated == "masked"

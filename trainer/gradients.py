@@ -14,11 +14,12 @@ from transformers import PreTrainedModel
 
 from tasks.catalog import load_problems
 from tasks.checkpoints import check_tokenizer, inspect_checkpoint
+from tasks.errors import UserError
 from trainer.advantages import has_signal
 from trainer.batch import build_batch
 from trainer.config import TrainConfig
 from trainer.logprobs import settle_forward
-from trainer.open_policy import load_module
+from trainer.open_policy import checkpoint_activations, load_module
 from trainer.policies import policy_folder
 from trainer.replay import Graded, read_rollouts
 from trainer.update import accumulate, cut_pieces
@@ -61,12 +62,19 @@ def compare_gradients(
         report: takes a line where the model cannot take the tree forward.
 
     Raises:
-        UserError: a step is missing or the recording does not fit the configuration.
+        UserError: a step is missing, the recording does not fit the configuration, or the recipe has
+        adapters.
     """
+    if config.lora_rank:
+        raise UserError(
+            f"lora_rank={config.lora_rank}: gradients are compared over all weights; give --set lora_rank=0"
+        )
     base = policy_folder(config.policy)
     check_tokenizer(inspect_checkpoint(checkpoint), inspect_checkpoint(base).tokenizer_hash, str(base))
     torch.set_num_threads(config.threads)
     model = load_module(checkpoint, config)
+    if config.activation_checkpointing:
+        checkpoint_activations(model)
     config = config.model_copy(update={"forward": settle_forward(model, config.forward, report)})
     reference = None
     if config.kl_beta > 0:

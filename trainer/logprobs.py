@@ -20,8 +20,11 @@ Forward = Literal["padded", "tree"]
 LOGIT_BUDGET = 1 << 27
 """Most logits in memory at once (512 MiB in float32); more are made in pieces, and again in the backward
 pass."""
-FORWARD_TOLERANCE = 1e-3
-"""Nats by which the two forwards may differ on the made-up rows; float32 rounding gives about 1e-6."""
+FORWARD_TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.5}
+"""Nats that two forwards of the same weights may differ by on short texts. Rounding gives 1e-6 in float32 and
+up to 0.25 in bfloat16; another mask or another output layer gives several."""
+MADE_UP = ((3, 5, 4, 7, 6, 8, 3), (9, 4, 5))
+"""Token ids of any model, where no text is at hand."""
 TREE_PAYS = 0.9
 """Share of the padded tokens below which the tree forward is taken (docs/decisions.md has the
 measurement)."""
@@ -58,23 +61,43 @@ def cheaper_forward(rows: Sequence[Row]) -> Forward:
 
 
 def settle_forward(
-    model: PreTrainedModel, wanted: Literal["auto", "padded", "tree"], report: Callable[[str], None]
+    model: PreTrainedModel,
+    wanted: Literal["auto", "padded", "tree"],
+    report: Callable[[str], None],
+    texts: Sequence[Sequence[int]] = MADE_UP,
 ) -> Literal["auto", "padded", "tree"]:
-    """Make the model ready for the tree forward and prove it there; else stay with the padded one and say so.
+    """Prove the padded forward, make the model ready for the tree forward and prove that, or say why not.
+
+    Args:
+        model: the policy or the reference.
+        wanted: the recipe's key.
+        report: takes one line where the tree forward is not taken.
+        texts: two sequences of token ids that the model can make sense of; odd ones amplify rounding.
 
     Raises:
-        UserError: the tree forward was asked for by name and this model cannot take it.
+        UserError: this trainer's log-probabilities are not the model's own, or the tree forward was asked for
+            by name and this model cannot take it.
     """
+    rows, kind = probe_rows(texts), model.config.model_type
+    tolerance = FORWARD_TOLERANCE[model.dtype]
+    if (gap := head_gap(model, rows)) > tolerance:
+        raise UserError(
+            f"a model of type {kind!r} does more after its last layer than its output weights say: its "
+            f"log-probabilities would be off by {gap:.1e} nats; this trainer cannot train it"
+        )
     if wanted == "padded":
         return wanted
     reason = why_not(model)
     if reason is None:
-        use_tree_attention(model)
-        gap = forward_gap(model)
-        if gap <= FORWARD_TOLERANCE:
-            return wanted
-        reason = f"its log-probabilities would differ by {gap:.1e} nats"
-    kind = model.config.model_type
+        try:
+            use_tree_attention(model)
+            gap = forward_gap(model, rows)
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            reason = f"it ends in {type(error).__name__}"
+        else:
+            if gap <= tolerance:
+                return wanted
+            reason = f"its log-probabilities would differ by {gap:.1e} nats"
     if wanted == "tree":
         raise UserError(
             f"forward='tree': a model of type {kind!r} cannot take it, {reason}; set forward='auto'"
@@ -83,23 +106,42 @@ def settle_forward(
     return "padded"
 
 
-@torch.no_grad()
-def forward_gap(model: PreTrainedModel) -> float:
-    """Return the largest difference in nats between the two forwards on three short made-up rows."""
-    prompt = [3, 5, 4, 7]
-    rows = [
+def probe_rows(texts: Sequence[Sequence[int]]) -> list[Row]:
+    """Make rows of several lengths that share prefixes: a text, its beginning, the same with another end."""
+    first, second = (list(text) for text in texts[:2])
+    half = max(2, len(first) // 2)
+    return [
         Row(
-            ids=np.array([*prompt, *tokens]),
-            prompt=len(prompt),
+            ids=np.array(ids),
+            prompt=1,
             advantage=0.0,
-            weight_t=np.zeros(len(tokens)),
-            kl_weight_t=np.zeros(len(tokens)),
-            rollout_logp_t=np.zeros(len(tokens)),
+            weight_t=np.zeros(len(ids) - 1),
+            kl_weight_t=np.zeros(len(ids) - 1),
+            rollout_logp_t=np.zeros(len(ids) - 1),
         )
-        for tokens in ([6, 8, 3], [6, 8, 4, 5], [9])
+        for ids in (first, first[:half], first[:half] + second, second)
     ]
-    padded, tree = (completion_logprobs(model, rows, 1.0, forward).logp_n for forward in ("padded", "tree"))
-    gap = (padded - tree).abs().max().item()
+
+
+@torch.no_grad()
+def forward_gap(model: PreTrainedModel, rows: Sequence[Row]) -> float:
+    """Return the largest difference in nats between the two forwards."""
+    return _gap(*(completion_logprobs(model, rows, 1.0, forward).logp_n for forward in ("padded", "tree")))
+
+
+@torch.no_grad()
+def head_gap(model: PreTrainedModel, rows: Sequence[Row]) -> float:
+    """Return the largest difference in nats between the padded forward and the model's own logits."""
+    parts = []
+    for row in rows:
+        ids = torch.from_numpy(row.ids).to(model.device)
+        logp_tv = model(input_ids=ids[None], use_cache=False).logits[0].float().log_softmax(-1)
+        parts.append(logp_tv[:-1].gather(1, ids[1:, None])[:, 0])
+    return _gap(completion_logprobs(model, rows, 1.0, "padded").logp_n, torch.cat(parts))
+
+
+def _gap(left_n: Tensor, right_n: Tensor) -> float:
+    gap = (left_n - right_n).abs().max().item()
     return gap if np.isfinite(gap) else np.inf
 
 

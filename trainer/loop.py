@@ -25,7 +25,7 @@ from trainer.memory import peak_memory
 from trainer.metrics import step_metrics
 from trainer.open_policy import Policy, open_policy
 from trainer.replay import Graded, check_recording, read_rollouts, write_rollouts
-from trainer.rollouts import RolloutGroup, fitting, problems_of_step, rollout
+from trainer.rollouts import RolloutGroup, fitting, problems_of_step, repeats, rollout
 from trainer.schedule import learning_rate
 from trainer.sync import sync_weights
 from trainer.trackers import check_trackers, mirrors
@@ -73,6 +73,8 @@ def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track:
             runlog.record_done(out)
         report(f"{out}: done already, {done} steps")
         return
+    if done:
+        runlog.check_processes(out, world_size())
     torch.set_num_threads(config.threads)
     policy = open_policy(config, out, done, report)
     problems = load_problems(config.task, "train")
@@ -82,8 +84,10 @@ def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track:
     device, engine = str(policy.model.device), policy.engine.name
     report(f"{config.arm}, seed {config.seed}: {engine} rollouts on {device}, from step {done}")
     with ExitStack() as stack:
+        stack.callback(policy.engine.close)
         if rank() == 0:
-            stack.enter_context(runlog.recorded(out, config, device=device, engine=engine))
+            manifest = runlog.recorded(out, config, device=device, engine=engine, processes=world_size())
+            stack.enter_context(manifest)
             runlog.cut_logs(out, done)
         mirror = stack.enter_context(mirrors(track if rank() == 0 else (), out, config, done))
         if done == 0:
@@ -98,7 +102,6 @@ def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track:
             if step % config.checkpoint_every == 0:
                 save_checkpoint(out, step, policy.model, policy.tokenizer)
                 save_state(out, step, tokens, policy.model, policy.optimizer)
-        policy.engine.close()
 
 
 def train_step(
@@ -114,8 +117,8 @@ def train_step(
         groups, grades = [one.group for one in replayed], [one.grades for one in replayed]
         sampled = time.perf_counter()
     else:
-        asked = share(problems_of_step(problems, config, step))
-        groups = rollout(policy.engine, policy.tokenizer, asked, config, step)
+        asked = problems_of_step(problems, config, step)
+        groups = rollout(policy.engine, policy.tokenizer, share(asked), config, step, share(repeats(asked)))
         sampled = time.perf_counter()
         grades = [grade_group(group, policy.tokenizer) for group in groups]
     graded = time.perf_counter()

@@ -10,9 +10,8 @@ def policy_term(ratio_n: Tensor, advantage_n: Tensor, clip_low: float, clip_high
     """Return min(P a, clip(P, 1 - ε_low, 1 + ε_high) a) (arXiv 2509.21154, section 2).
 
     Args:
-        ratio_n: (N,) P = exp(logp - old logp), with gradient. With one update per batch P is 1 in value,
-        only its
-            gradient acts, and nothing can leave the clip range.
+        ratio_n: (N,) P = exp(logp - old logp), with gradient. With one update per batch P is 1 in value, so
+            only its gradient acts and nothing can leave the clip range.
         advantage_n: (N,) the advantage of each token's completion.
         clip_low: ε_low in (0, 1].
         clip_high: ε_high > 0.

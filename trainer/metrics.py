@@ -12,7 +12,7 @@ from tasks.schema import Grade, Status
 from trainer.advantages import has_signal
 from trainer.batch import Batch, BatchGroup
 from trainer.config import TrainConfig
-from trainer.identities import identity_residual, prefix_disagreement
+from trainer.identities import identity_residual, loss_residual, prefix_disagreement
 from trainer.rollouts import RolloutGroup
 from trainer.tree import set_size_histogram, tree_statistics
 from trainer.update import UpdateResult
@@ -32,7 +32,7 @@ def step_metrics(
         **rollout_metrics(groups, grades, config),
         **update_metrics(batch, result, config),
         **tree_metrics(batch),
-        **checks(batch, result),
+        **checks(batch, result, config),
     }
 
 
@@ -64,21 +64,21 @@ def rollout_metrics(
 
 def update_metrics(batch: Batch, result: UpdateResult, config: TrainConfig) -> dict[str, float]:
     """Describe the step that was taken; means are over the tokens that went through the update."""
-    importance = np.concatenate([np.ones(0), *result.importance])
+    importance = np.concatenate([np.zeros(0), *result.importance])
     cap = np.inf if config.importance_cap is None else config.importance_cap
     ratio = np.concatenate([np.ones(0), *result.ratios])
     return {
         "loss": result.loss,
         "kl": mean(np.concatenate([np.zeros(0), *result.kls])),
         "entropy": mean(np.concatenate([np.zeros(0), *result.entropies])),
-        "gradient_norm": mean(result.gradient_norms),
+        "gradient_norm": mean(result.gradient_norms or [0.0]),
         "normaliser": batch.normaliser,
         "updates": len(result.gradient_norms),
         "clip/low": result.clipped_low,
         "clip/high": result.clipped_high,
         "ratio/min": float(ratio.min(initial=1.0)),
         "ratio/max": float(ratio.max(initial=1.0)),
-        "importance/mean": mean(importance) if len(importance) else 1.0,
+        "importance/mean": mean(importance),
         "importance/max": float(importance.max(initial=0.0)),
         "importance/capped": mean(importance > cap),
         "forward/tree": result.tree_rows,
@@ -99,7 +99,7 @@ def tree_metrics(batch: Batch) -> dict[str, float]:
     }
 
 
-def checks(batch: Batch, result: UpdateResult) -> dict[str, float]:
+def checks(batch: Batch, result: UpdateResult, config: TrainConfig) -> dict[str, float]:
     """Compare what must be equal: two forms of each sum, two engines, members with one prefix."""
     residuals, spread = np.zeros(2), 0.0
     for group, rows in group_rows(batch):
@@ -113,6 +113,7 @@ def checks(batch: Batch, result: UpdateResult) -> dict[str, float]:
     return {
         "check/grpo_identity": float(residuals[0]),
         "check/lambda_identity": float(residuals[1]),
+        "check/loss": loss_residual(batch, result, config) if result.logprobs else 0.0,
         "check/rollout_logprob_gap": float(gap.max(initial=0.0)),
         "check/rollout_logprob_gap_mean": mean(gap),
         "check/prefix_disagreement": spread,
@@ -128,5 +129,5 @@ def group_rows(batch: Batch) -> Iterator[tuple[BatchGroup, slice]]:
 
 
 def mean(values: Sequence[float] | Floats) -> float:
-    """Return the mean; 0 of nothing."""
-    return float(np.mean(values)) if len(values) else 0.0
+    """Return the mean; NaN of nothing, which the log writes as null."""
+    return float(np.mean(values)) if len(values) else float("nan")

@@ -62,7 +62,8 @@ def open_policy(config: TrainConfig, out: Path, step: int, report: Callable[[str
     # a checkpoint holds merged weights; the adapters themselves are in the saved state
     model = load_module(base if config.lora_rank else folder, config)
     longest_prompt = prompt_room(model, config)
-    forward = settle_forward(model, config.forward, report)
+    probes = probe_prompts(folder, longest=32)
+    forward = settle_forward(model, config.forward, report, probes)
     if config.lora_rank:
         add_lora(model, config)
     if config.activation_checkpointing:
@@ -70,16 +71,12 @@ def open_policy(config: TrainConfig, out: Path, step: int, report: Callable[[str
     reference = None
     if config.kl_beta > 0:
         reference = load_module(base, config)
-        settle_forward(reference, forward, report)
+        settle_forward(reference, forward, report, probes)
     if world_size() > 1:
         for one in (model, reference):
             if one is not None:
                 shard(one)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # fused: one pass over the memory instead of ten
-    optimizer = torch.optim.AdamW(
-        trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(model, config)
     if step:
         load_state(out, model, optimizer)
     engine = open_engine(
@@ -100,7 +97,7 @@ def open_policy(config: TrainConfig, out: Path, step: int, report: Callable[[str
         optimizer=optimizer,
         engine=engine,
         live=engine.name == "transformers" and world_size() == 1,
-        probes=probe_prompts(folder, longest=32),
+        probes=probes,
     )
 
 
@@ -109,6 +106,16 @@ def load_module(folder: Path, config: TrainConfig) -> PreTrainedModel:
     dtype = getattr(torch, config.weight_dtype)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device()).eval()
     return model
+
+
+def make_optimizer(model: PreTrainedModel, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return AdamW over what is trained. Fused: one pass over the memory instead of ten."""
+    return torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:

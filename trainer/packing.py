@@ -10,7 +10,6 @@ shrinks to M / (B T).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +57,8 @@ def pack(sequences: Sequence[NDArray[np.int64]]) -> Packing:
     node_bt = np.zeros((len(sequences), width), dtype=np.int64)
     for node, (first, last, start, end) in enumerate(spans(tree)):
         here = slice(offset_v[node], offset_v[node + 1])
-        keeper = tree.order_g[
-            last - 1
-        ]  # of a sequence and those that go on from it, the last goes on furthest
+        # of a sequence and those that go on from it, the last one goes on furthest
+        keeper = tree.order_g[last - 1]
         ids_m[here] = sequences[keeper][start:end]
         position_m[here] = np.arange(start, end)
         keeper_m[here] = keeper
@@ -120,10 +118,7 @@ def tree_attention(
         (1, M, heads, D), and None for the attention weights.
     """
     if packing is None:
-        plain: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, **kwargs
-        )
-        return plain
+        return _attend(module, query, key, value, attention_mask, **kwargs)
     rows, width = packing.node_rt.shape
 
     def lay_out(states: Tensor) -> Tensor:
@@ -132,21 +127,31 @@ def tree_attention(
         laid = flat.index_select(0, packing.node_rt.reshape(-1))
         return laid.view(rows, width, heads, size).transpose(1, 2)
 
-    laid_out = [lay_out(states) for states in (query, key, value)]
-    # on the CPU the backward pass of short rows in bfloat16 takes 2 to 10 times as long as in float32
-    wide = query.device.type == "cpu" and value.dtype == torch.bfloat16
-    with torch.autocast(query.device.type, enabled=False) if wide else nullcontext():
-        # without a mask this is causal
-        out, _ = sdpa_attention_forward(
-            module, *(states.float() if wide else states for states in laid_out), None, **kwargs
-        )
+    # without a mask this is causal
+    out, _ = _attend(module, lay_out(query), lay_out(key), lay_out(value), None, **kwargs)
     _, _, heads, size = out.shape
-    kept = out.to(value.dtype).reshape(rows * width, heads * size).index_select(0, packing.keeper_m)
+    kept = out.reshape(rows * width, heads * size).index_select(0, packing.keeper_m)
     return kept.view(1, -1, heads, size), None
 
 
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Call SDPA; with gradients, in bfloat16 and on the CPU in float32.
+
+    The backward pass of short rows in bfloat16 takes 2 to 10 times as long there.
+    """
+    if query.device.type != "cpu" or value.dtype != torch.bfloat16 or not torch.is_grad_enabled():
+        plain: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
+        return plain
+    with torch.autocast("cpu", enabled=False):
+        mask = mask.float() if mask is not None and mask.is_floating_point() else mask
+        out, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), mask, **kwargs)
+    return out.to(value.dtype), None
+
+
 def use_tree_attention(model: PreTrainedModel) -> None:
-    """Give the model an attention that understands a packing. Every other forward stays SDPA, bit for bit."""
+    """Give the model an attention that understands a packing; every other forward stays SDPA."""
     if ATTENTION not in ALL_ATTENTION_FUNCTIONS:
         ALL_ATTENTION_FUNCTIONS.register(ATTENTION, tree_attention)
         ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])

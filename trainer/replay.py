@@ -48,6 +48,7 @@ def description(config: TrainConfig) -> dict[str, Any]:
         "problems_per_step": config.problems_per_step,
         "group_size": config.group_size,
         "temperature": config.temperature,
+        "max_new_tokens": config.max_new_tokens,
     }
 
 
@@ -109,6 +110,7 @@ def _group_record(graded: Graded) -> dict[str, Any]:
     group, grades = graded
     return {
         "problem": group.problem.id,
+        "repeat": group.repeat,
         "prompt": group.prompt,
         "completions": [
             {
@@ -133,7 +135,12 @@ def _graded(record: dict[str, Any], known: dict[str, Problem]) -> Graded:
         completions.append(Completion(tokens=tokens, logprobs=logprobs, finish=Finish(one["finish"])))
         grades.append(grade)
     prompt = tuple(map(int, record["prompt"]))
-    group = RolloutGroup(problem=known[record["problem"]], prompt=prompt, completions=completions)
+    group = RolloutGroup(
+        problem=known[record["problem"]],
+        repeat=int(record["repeat"]),
+        prompt=prompt,
+        completions=completions,
+    )
     return Graded(group, grades)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ class RolloutGroup:
     prompt: tuple[int, ...]
     """Prompt token ids."""
     completions: list[Completion]
+    repeat: int = 0
+    """How often the problem stood earlier in the same step: at the border of two epochs, or in a small
+    set."""
 
 
 def problems_of_step(problems: Sequence[Problem], config: TrainConfig, step: int) -> list[Problem]:
@@ -42,6 +46,16 @@ def problems_of_step(problems: Sequence[Problem], config: TrainConfig, step: int
         order = np.random.default_rng(derive_seed(config.seed, "order", epoch)).permutation(len(problems))
         picked.append(problems[order[index]])
     return picked
+
+
+def repeats(problems: Sequence[Problem]) -> list[int]:
+    """Return for each problem how often it stood before in the list, so that no two groups draw alike."""
+    seen: Counter[str] = Counter()
+    counts = []
+    for problem in problems:
+        counts.append(seen[problem.id])
+        seen[problem.id] += 1
+    return counts
 
 
 def fitting(
@@ -77,8 +91,20 @@ def rollout(
     problems: Sequence[Problem],
     config: TrainConfig,
     step: int,
+    repeat: Sequence[int] | None = None,
 ) -> list[RolloutGroup]:
-    """Sample one group per problem; every completion's seed derives from (seed, step, problem, member)."""
+    """Sample one group per problem; every completion's seed derives from (seed, step, problem, repeat,
+    member).
+
+    Args:
+        engine: decodes.
+        tokenizer: of the policy.
+        problems: those of the step, or one process's share of them.
+        config: task, group size and sampling.
+        step: counted from 1.
+        repeat: how often each problem stood earlier in the whole step; by default counted in `problems`.
+    """
+    repeat = repeats(problems) if repeat is None else repeat
     prompts = [
         encode_prompt(prompt_text(config.task, problem.question, tokenizer), tokenizer)
         for problem in problems
@@ -87,15 +113,15 @@ def rollout(
         Request(
             prompt=prompt,
             seeds=tuple(
-                derive_seed(config.seed, "rollout", step, problem.id, member)
+                derive_seed(config.seed, "rollout", step, problem.id, again, member)
                 for member in range(config.group_size)
             ),
         )
-        for prompt, problem in zip(prompts, problems, strict=True)
+        for prompt, problem, again in zip(prompts, problems, repeat, strict=True)
     ]
     sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
     decoded = engine.generate(requests, sampling)
     return [
-        RolloutGroup(problem=problem, prompt=prompt, completions=completions)
-        for problem, prompt, completions in zip(problems, prompts, decoded, strict=True)
+        RolloutGroup(problem=problem, repeat=again, prompt=prompt, completions=completions)
+        for problem, again, prompt, completions in zip(problems, repeat, prompts, decoded, strict=True)
     ]

@@ -12,6 +12,7 @@ RUN/rollouts/step_000001.jsonl      texts and rewards, when record_rollouts asks
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +31,9 @@ FROM_THE_START = "delete its folder state/ to train it again from the start"
 
 
 @contextmanager
-def recorded(out: Path, config: TrainConfig, *, device: str, engine: str) -> Iterator[None]:
+def recorded(
+    out: Path, config: TrainConfig, *, device: str, engine: str, processes: int = 1
+) -> Iterator[None]:
     """Keep the manifest's state true: running inside the block, then done, stopped or failed."""
     sha, dirty = git_state()  # of the code that is loaded now, not of the checkout when the run ends
     made_with = {
@@ -41,6 +44,7 @@ def recorded(out: Path, config: TrainConfig, *, device: str, engine: str) -> Ite
         "versions": package_versions(),
         "device": device,
         "engine": engine,
+        "processes": processes,
     }
     write_manifest(out, "running", made_with)
     try:
@@ -64,6 +68,19 @@ def record_done(out: Path) -> None:
             write_json(path, manifest | {"state": "done", "reason": "", "written_at": utc_now()})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         raise UserError(f"{path}: missing or damaged, and the run is complete; {FROM_THE_START}") from None
+
+
+def check_processes(out: Path, processes: int) -> None:
+    """Refuse to go on with another number of processes: sums would run in another order than before."""
+    try:
+        before = json.loads((out / "manifest.json").read_text(encoding="utf-8")).get("processes", 1)
+    except (FileNotFoundError, ValueError, AttributeError):
+        return  # what the state needs of the folder is checked elsewhere
+    if before != processes:
+        raise UserError(
+            f"{out}: was begun on {before} processes and this is {processes}; go on with {before}, "
+            "or train it again in another folder"
+        )
 
 
 def write_manifest(out: Path, state: State, made_with: dict[str, Any], reason: str = "") -> None:
@@ -117,11 +134,12 @@ def cut_logs(out: Path, step: int) -> None:
 
 def log_step(out: Path, record: Mapping[str, float]) -> None:
     """Add a line to both logs: names that begin with `COST` to the timings, the others to the metrics."""
-    cost = {name: value for name, value in record.items() if name.startswith(COST)}
-    append_line(out / "timings.jsonl", json.dumps({"step": record["step"], **cost}))
-    append_line(
-        out / "metrics.jsonl", json.dumps({name: record[name] for name in record if name not in cost})
-    )
+    # NaN is a mean over nothing: JSON has no word for it, and missing is null
+    written = {name: None if math.isnan(value) else value for name, value in record.items()}
+    cost = {name: value for name, value in written.items() if name.startswith(COST)}
+    metrics = {name: value for name, value in written.items() if name not in cost}
+    append_line(out / "timings.jsonl", json.dumps({"step": written["step"], **cost}))
+    append_line(out / "metrics.jsonl", json.dumps(metrics))
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

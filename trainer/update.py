@@ -144,7 +144,7 @@ def update(
     """
     pieces = cut_pieces(batch.rows, model.device, config)
     # a sharded forward needs every process, so those with fewer pieces than others run an idle one
-    idle = [idle_piece(model.device)] * (max(gather(len(pieces))) - len(pieces))
+    idle = [idle_piece(model.device) for _ in range(max(gather(len(pieces))) - len(pieces))]
     losses, norms = [0.0], []
     if batch.normaliser > 0:
         losses = []

@@ -68,7 +68,7 @@ class TransformersEngine:
             return score(self._model, sequences, self._max_sequences)
 
     def _precision(self) -> torch.autocast:
-        """Return the context of one call; weights are cast once inside it, not once a token."""
+        """Return the context of one call; it casts trained weights once, and frozen ones at every use."""
         lower = getattr(torch, self._dtype)
         narrower = lower.itemsize < self._model.dtype.itemsize
         return torch.autocast(self._device.type, dtype=lower, enabled=narrower)

@@ -23,7 +23,7 @@ from tasks.engines.rows import end_token_ids
 from tasks.prompts import encode_prompt, prompt_text
 from tasks.schema import Grade, Problem
 from trainer.loop import grade_group
-from trainer.open_policy import load_module, prompt_room
+from trainer.open_policy import load_module, make_optimizer, prompt_room
 from trainer.peers.lambda_trl import LambdaGRPOTrainer
 from trainer.peers.trl_grpo import TrlConfig
 from trainer.rollouts import RolloutGroup, fitting, problems_of_step
@@ -80,9 +80,7 @@ def open_trainer(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     settings = copy.deepcopy((model.config, model.generation_config))
     model.generation_config.eos_token_id = sorted(end_token_ids(folder))
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    optimizer = make_optimizer(model, config)
     # like ours, the rate is a function of the step; TRL's scheduler counts the steps that are done
     scheduler = LambdaLR(
         optimizer, lambda done: learning_rate(config, done + 1) / (config.learning_rate or 1.0)
