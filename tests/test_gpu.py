@@ -11,7 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from tasks.engines import Request, Sampling, open_engine
 from trainer.config import TrainConfig
+from trainer.logprobs import completion_logprobs
 from trainer.loop import train
+from trainer.packing import use_tree_attention
 from trainer.runlog import read_metrics
 
 pytestmark = pytest.mark.gpu
@@ -54,3 +56,19 @@ def test_training_on_the_gpu(tiny: ModuleType, tmp_path: Path, engine: str, upda
     for line in read_metrics(tmp_path / "run"):
         assert line["check/weight_sync_gap"] < 1e-3
         assert line["check/rollout_logprob_gap"] < (1e-2 if update_dtype == "float32" else 0.5)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt2"])
+def test_both_forwards_agree_on_the_gpu(
+    tiny: ModuleType, made: ModuleType, tmp_path: Path, family: str
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, family)).eval().cuda()
+    use_tree_attention(model)
+    rows, found = made.make_batch(1, groups=3, members=5).rows, []
+    for forward in ("padded", "tree"):
+        model.zero_grad()
+        logp_n = completion_logprobs(model, rows, 0.7, forward).logp_n
+        (logp_n * torch.arange(len(logp_n), device="cuda")).mean().backward()
+        found.append((logp_n.detach(), tiny.gradient_of(model)))
+    assert (found[0][0] - found[1][0]).abs().max() < 1e-4
+    assert (found[0][1] - found[1][1]).norm() / found[0][1].norm() < 1e-3
