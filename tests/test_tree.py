@@ -7,7 +7,15 @@ import random
 import numpy as np
 import pytest
 
-from trainer.tree import depths, leaves, node_means, process_set_sizes, process_tree, tree_statistics
+from trainer.tree import (
+    depths,
+    leaves,
+    node_means,
+    process_set_sizes,
+    process_tree,
+    set_size_histogram,
+    tree_statistics,
+)
 
 Group = list[list[int]]
 
@@ -73,6 +81,7 @@ def test_paper_example() -> None:
     tree = process_tree(letters(PAPER))
     assert ["".join(map(str, row)) for row in sizes(letters(PAPER))] == PAPER_SIZES
     found = tree_statistics(tree)
+    assert found["set_size"] == pytest.approx(sum(map(int, "".join(PAPER_SIZES))) / 31)
     assert found["path_depth"] == pytest.approx(13 / 6)
     assert found["intermediate"] == pytest.approx(np.mean([2 / 4, 2 / 6, 3 / 4, 5 / 7, 5 / 6, 0]))
     assert found["intermediate_below_root"] == found["intermediate"]  # nothing is shared by all six
@@ -109,11 +118,35 @@ def test_shared_opening_counts_only_with_the_root() -> None:
     assert found["intermediate_below_root"] == 0.0
 
 
+def test_a_group_is_flat_without_a_step_between_root_and_leaves() -> None:
+    assert tree_statistics(process_tree([[1, 2], [3], [4]]))["flat"] == 1.0
+    assert tree_statistics(process_tree([[1, 2], [1, 3], [4]]))["flat"] == 0.0
+
+
+def test_a_single_token_is_shared_whole() -> None:
+    found = tree_statistics(process_tree([[5], [5, 6]]))
+    assert found["intermediate"] == pytest.approx((1 / 1 + 1 / 2) / 2)
+    alone = tree_statistics(process_tree([[5]]))
+    assert (alone["set_size"], alone["nodes_per_token"], alone["intermediate"]) == (1.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_histogram_counts_every_token_once(seed: int) -> None:
+    group = random_group(random.Random(seed), 2)
+    flat = [size for row in sizes_by_definition(group) for size in row]
+    lows = [low for low in (1, 2, 4) if low <= len(group)]  # groups have 1 to 7 members
+    want = {low: sum(low <= size < 2 * low for size in flat) for low in lows}
+    found = set_size_histogram(process_tree(group))
+    assert found == want
+    assert list(found) == lows  # an empty bin is 0, not absent
+
+
 def test_degenerate_groups() -> None:
     assert sizes([[]]) == [[]]
     assert sizes([[4, 4]]) == [[1, 1]]
     alone = process_tree([[4, 4]])
     assert depths(alone).tolist() == [0]
+    assert depths(alone).dtype == np.int64
     assert tree_statistics(process_tree([[], []]))["nodes_per_token"] == 0.0
     with pytest.raises(ValueError, match="at least one completion"):
         process_tree([])
