@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.advantages import group_advantages, has_signal
+from trainer.advantages import EQUAL, group_advantages, has_signal
 from trainer.arms import ARMS
 from trainer.identities import identity_residual, prefix_disagreement
 from trainer.loss import clipped_tokens, importance_weights, kl_term, policy_term, weighted_loss
@@ -171,9 +171,14 @@ def test_a_group_has_a_signal_when_known_rewards_differ() -> None:
     assert has_signal([1.0, 0.0])
     assert has_signal([0.0, None, 2e-9])
     assert not has_signal([0.3, 0.3 + 1e-12])  # rounding is no signal
+    assert not has_signal([0.0, EQUAL])
     assert not has_signal([1.0, None])
     assert not has_signal([None, None])
     assert not has_signal([])
+
+
+def test_whole_numbers_are_rewards_too() -> None:
+    assert group_advantages([1, 0]).tolist() == group_advantages([1.0, 0.0]).tolist()
 
 
 def test_unknown_rewards_leave_the_group() -> None:

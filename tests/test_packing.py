@@ -136,6 +136,40 @@ def test_logits_are_made_in_pieces_where_they_are_many(
         assert torch.allclose(pieces[2], gradient, atol=1e-12)
 
 
+@pytest.mark.parametrize(("room", "sizes"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (3, [3])])
+def test_a_piece_holds_as_many_tokens_as_there_is_room_for(
+    tiny: ModuleType, tiny_policy: Path, monkeypatch: pytest.MonkeyPatch, room: int, sizes: list[int]
+) -> None:
+    """One token at least, and no checkpoint (it would compute the logits twice) where all fit at once."""
+    model, seen = tiny.load_double(tiny_policy), []
+    head = model.get_output_embeddings()
+    head.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    monkeypatch.setattr(logprobs, "LOGIT_BUDGET", room * head.weight.shape[0])
+    logp_n, entropy_n = completion_logprobs(model, [row([5, 6], [7, 8, 9])], 1.0, "padded")
+    assert seen == sizes
+    assert not entropy_n.requires_grad
+    logp_n.sum().backward()
+    assert seen == sizes * (1 if sizes == [3] else 2)
+
+
+@pytest.mark.parametrize(
+    ("weights", "logp"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+@pytest.mark.parametrize("forward", ["padded", "tree"])
+def test_log_probabilities_are_float32_at_least(
+    tiny_policy: Path, weights: torch.dtype, logp: torch.dtype, forward: str
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy, dtype=weights).eval()
+    use_tree_attention(model)
+    streams = completion_logprobs(model, [row([5, 6], [7, 8, 9])], 1.0, forward)
+    assert {stream.dtype for stream in streams} == {logp}
+
+
 def test_activation_checkpointing_computes_the_same_tree(
     tiny: ModuleType, made: ModuleType, tiny_policy: Path
 ) -> None:
@@ -319,6 +353,16 @@ def test_a_forward_that_gives_other_numbers_is_found_and_left(
     said: list[str] = []
     assert settle_forward(model, "auto", said.append) == "padded"
     assert "would differ by" in said[0]
+
+
+def test_a_forward_that_gives_no_number_is_infinitely_far_off(
+    tiny_policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    use_tree_attention(model)
+    states = logprobs.packed_states
+    monkeypatch.setattr(logprobs, "packed_states", lambda model, packing: states(model, packing) * np.nan)
+    assert forward_gap(model) == np.inf
 
 
 @pytest.mark.parametrize("arm", sorted(ARMS))

@@ -54,6 +54,7 @@ def test_sizes_and_nodes_match_the_definition(vocabulary: int, seed: int) -> Non
     group = random_group(random.Random(seed), vocabulary)
     tree = process_tree(group)
     assert sizes(group) == sizes_by_definition(group)
+    assert {row.dtype for row in process_set_sizes(tree)} == {np.dtype(np.int64)}
     members = {frozenset(tree.order_g[a:b].tolist()) for a, b in zip(tree.first_v, tree.last_v, strict=True)}
     assert members == sets_by_definition(group)
     assert len(members) == len(tree.first_v)  # each set is one node
