@@ -155,6 +155,12 @@ def test_a_step_without_any_signal_has_no_normaliser_when_groups_are_dropped(mad
     assert batch.rows == []
 
 
+def test_totals_add_up() -> None:
+    one = Totals(tokens=1.0, distinct=2.0, completions=3.0, token_limit=4.0)
+    two = Totals(tokens=10.0, distinct=20.0, completions=30.0, token_limit=40.0)
+    assert one + two == Totals(tokens=11.0, distinct=22.0, completions=33.0, token_limit=44.0)
+
+
 @pytest.mark.parametrize("arm", sorted(ARMS))
 def test_no_completion_is_no_normaliser(arm: str) -> None:
     assert ARMS[arm].normalise(Totals()) == 0.0
