@@ -251,9 +251,12 @@ def heads(count: int, prefixes: int, seed: int) -> torch.Tensor:
     return torch.randn(1, count, prefixes, 8, generator=torch.Generator().manual_seed(seed)).double()
 
 
-def test_tree_attention_is_causal_attention_along_each_sequence() -> None:
+@pytest.mark.parametrize(
+    "rows",
+    [sequences(3), [np.array([5, 6])], [np.array([5, 6, 7, 8])]],  # two and four prefixes: as many as heads
+)
+def test_tree_attention_is_causal_attention_along_each_sequence(rows: list[np.ndarray]) -> None:
     """Four query heads share two key heads; the scale is not the usual one."""
-    rows = sequences(3)
     packing = pack(rows)
     query, key, value = (heads(count, len(packing.ids_m), count + 1) for count in (4, 2, 2))
     value = value + 1.0
