@@ -149,13 +149,14 @@ def test_degenerate_groups() -> None:
     assert depths(alone).tolist() == [0]
     assert depths(alone).dtype == np.int64
     assert tree_statistics(process_tree([[], []]))["nodes_per_token"] == 0.0
-    with pytest.raises(ValueError, match="at least one completion"):
+    with pytest.raises(ValueError, match=r"^a group needs at least one completion, got none$"):
         process_tree([])
 
 
 def test_large_ids_sort_as_numbers() -> None:
-    group = [[255], [256], [256, 1], [70_000]]
+    group = [[70_000], [10_000], [9_000], [256, 1], [256], [255]]
     assert sizes(group) == sizes_by_definition(group)
+    assert process_tree(group).order_g.tolist() == [5, 4, 3, 2, 1, 0]
 
 
 def test_unknown_values_leave_the_mean() -> None:
