@@ -146,6 +146,7 @@ def test_degenerate_groups() -> None:
     assert sizes([[]]) == [[]]
     assert sizes([[4, 4]]) == [[1, 1]]
     alone = process_tree([[4, 4]])
+    assert alone.parent_v.tolist() == [-1]
     assert depths(alone).tolist() == [0]
     assert depths(alone).dtype == np.int64
     assert tree_statistics(process_tree([[], []]))["nodes_per_token"] == 0.0
