@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tasks.schema import Grade, Status
-from trainer.arms import ARMS
+from trainer.arms import ARMS, Totals
 from trainer.batch import Batch, build_batch
+from trainer.tree import process_tree
 
 Pair = tuple[list[list[float]], list[list[float]]]
 
@@ -152,3 +153,29 @@ def test_a_step_without_any_signal_has_no_normaliser_when_groups_are_dropped(mad
     batch = build_batch(groups, grades, made.make_config(equal_reward_groups="dropped"), 1)
     assert batch.normaliser == 0.0
     assert batch.rows == []
+
+
+def test_totals_add_up() -> None:
+    one = Totals(tokens=1.0, distinct=2.0, completions=3.0, token_limit=4.0)
+    two = Totals(tokens=10.0, distinct=20.0, completions=30.0, token_limit=40.0)
+    assert one + two == Totals(tokens=11.0, distinct=22.0, completions=33.0, token_limit=44.0)
+
+
+@pytest.mark.parametrize("arm", sorted(ARMS))
+def test_no_completion_is_no_normaliser(arm: str) -> None:
+    assert ARMS[arm].normalise(Totals()) == 0.0
+
+
+@pytest.mark.parametrize("better", [0.0, 1.0])
+@pytest.mark.parametrize("worse", [0.0, -1.0])
+def test_gtpo_spares_a_shared_prefix_only_from_bad_for_good(better: float, worse: float) -> None:
+    """An advantage of zero is neither: it pushes nothing down, and protects nothing."""
+    advantage_g = np.array([better, worse])
+    weights = ARMS["gtpo"].weigh(process_tree([[1, 2], [1, 3]]), advantage_g, np.random.default_rng(0))
+    spared = better > 0 > worse
+    assert [weight_t.tolist() for weight_t in weights] == [[1.0, 1.0], [1.0 - spared, 1.0]]
+
+
+def test_gtpo_needs_one_advantage_per_completion() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ARMS["gtpo"].weigh(process_tree([[1], [2]]), np.ones(3), np.random.default_rng(0))

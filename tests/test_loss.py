@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.advantages import group_advantages, has_signal
+from trainer.advantages import EQUAL, group_advantages, has_signal
 from trainer.arms import ARMS
 from trainer.identities import identity_residual, prefix_disagreement
 from trainer.loss import clipped_tokens, importance_weights, kl_term, policy_term, weighted_loss
@@ -118,6 +118,10 @@ def test_the_weight_divides_the_kl_too() -> None:
         (0.5, -2.0, -2 * 0.8, 0.0, "low"),  # a bad token that has fallen enough
         (0.5, 2.0, 1.0, 2.0, None),
         (1.25, 1.0, 1.25, 1.0, None),  # the upper bound is the wider one
+        (1.5, 0.5, 0.5 * 1.28, 0.0, "high"),  # the size of the advantage does not matter
+        (0.5, 0.5, 0.25, 0.5, None),
+        (1.5, 0.0, 0.0, 0.0, None),  # there is no gradient to cut off
+        (0.5, 0.0, 0.0, 0.0, None),
     ],
 )
 def test_the_clip_takes_the_worse_of_two_values(
@@ -132,6 +136,16 @@ def test_the_clip_takes_the_worse_of_two_values(
     assert ratio_n.grad.item() == pytest.approx(slope, rel=1e-12)
     low, high = clipped_tokens(ratio_n.detach(), advantage_n, 0.2, 0.28)
     assert (low.item(), high.item()) == (cut == "low", cut == "high")
+
+
+@pytest.mark.parametrize(("ratio", "advantage"), [(0.75, -2.0), (1.25, 2.0)])
+def test_a_ratio_on_the_bound_is_not_clipped_yet(ratio: float, advantage: float) -> None:
+    ratio_n = torch.tensor([ratio], requires_grad=True)
+    policy_term(ratio_n, torch.tensor([advantage]), 0.25, 0.25).sum().backward()
+    assert ratio_n.grad is not None
+    assert ratio_n.grad.item() == advantage
+    cut = clipped_tokens(ratio_n.detach(), torch.tensor([advantage]), 0.25, 0.25)
+    assert not any(side.item() for side in cut)
 
 
 def test_importance_weights_are_the_ratio_up_to_a_cap() -> None:
@@ -157,9 +171,14 @@ def test_a_group_has_a_signal_when_known_rewards_differ() -> None:
     assert has_signal([1.0, 0.0])
     assert has_signal([0.0, None, 2e-9])
     assert not has_signal([0.3, 0.3 + 1e-12])  # rounding is no signal
+    assert not has_signal([0.0, EQUAL])
     assert not has_signal([1.0, None])
     assert not has_signal([None, None])
     assert not has_signal([])
+
+
+def test_whole_numbers_are_rewards_too() -> None:
+    assert group_advantages([1, 0]).tolist() == group_advantages([1.0, 0.0]).tolist()
 
 
 def test_unknown_rewards_leave_the_group() -> None:
@@ -189,3 +208,24 @@ def test_identities_hold_and_notice_a_member_that_differs(seed: int) -> None:
     ratios[shared] = ratios[shared] + 0.3
     assert min(identity_residual(tree, advantage_g, ratios, kls)) > 1e-6
     assert prefix_disagreement(tree, ratios) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [(1.0, 1.5, (0.5 / 2.5, 0.25 / 2.5)), (0.1, 0.2, (0.1, 0.05))],  # terms below 1 are not scaled up
+)
+def test_residuals_are_relative_to_the_terms(
+    first: float, second: float, expected: tuple[float, float]
+) -> None:
+    """Two completions of one equal token with opposite advantages: the node form is 0, whatever P is."""
+    tree = process_tree([[7], [7]])
+    ratios, kls = [np.array([first]), np.array([second])], [np.zeros(1), np.zeros(1)]
+    found = identity_residual(tree, np.array([1.0, -1.0]), ratios, kls)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("counts", [(2, 3), (3, 3)])
+def test_identities_need_one_stream_per_member(counts: tuple[int, int]) -> None:
+    ratios, kls = ([np.ones(1)] * count for count in counts)
+    with pytest.raises(ValueError, match="zip"):
+        identity_residual(process_tree([[7], [7]]), np.ones(counts[0]), ratios, kls)

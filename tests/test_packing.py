@@ -9,7 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tasks.errors import UserError
 from trainer import logprobs
@@ -24,7 +26,7 @@ from trainer.logprobs import (
     probe_rows,
     settle_forward,
 )
-from trainer.packing import ATTENTION, pack, use_tree_attention, why_not
+from trainer.packing import ATTENTION, pack, packed_states, tree_attention, use_tree_attention, why_not
 from trainer.update import update
 
 FAMILIES = ["llama", "qwen2", "qwen3", "gpt2"]
@@ -146,6 +148,40 @@ def test_logits_are_made_in_pieces_where_they_are_many(
         assert torch.allclose(pieces[2], gradient, atol=1e-12)
 
 
+@pytest.mark.parametrize(("room", "sizes"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (3, [3])])
+def test_a_piece_holds_as_many_tokens_as_there_is_room_for(
+    tiny: ModuleType, tiny_policy: Path, monkeypatch: pytest.MonkeyPatch, room: int, sizes: list[int]
+) -> None:
+    """One token at least, and no checkpoint (it would compute the logits twice) where all fit at once."""
+    model, seen = tiny.load_double(tiny_policy), []
+    head = model.get_output_embeddings()
+    head.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    monkeypatch.setattr(logprobs, "LOGIT_BUDGET", room * head.weight.shape[0])
+    logp_n, entropy_n = completion_logprobs(model, [row([5, 6], [7, 8, 9])], 1.0, "padded")
+    assert seen == sizes
+    assert not entropy_n.requires_grad
+    logp_n.sum().backward()
+    assert seen == sizes * (1 if sizes == [3] else 2)
+
+
+@pytest.mark.parametrize(
+    ("weights", "logp"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+@pytest.mark.parametrize("forward", ["padded", "tree"])
+def test_log_probabilities_are_float32_at_least(
+    tiny_policy: Path, weights: torch.dtype, logp: torch.dtype, forward: str
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy, dtype=weights).eval()
+    use_tree_attention(model)
+    streams = completion_logprobs(model, [row([5, 6], [7, 8, 9])], 1.0, forward)
+    assert {stream.dtype for stream in streams} == {logp}
+
+
 def test_activation_checkpointing_computes_the_same_tree(
     tiny: ModuleType, made: ModuleType, tiny_policy: Path
 ) -> None:
@@ -186,11 +222,89 @@ def test_a_model_without_our_attention_is_refused(tiny_policy: Path) -> None:
         completion_logprobs(model, [row([5], [6])], 1.0, "tree")
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # meta: shapes without numbers, but a device of its own
+def test_the_tree_forward_makes_no_mask_and_no_cache(
+    tiny: ModuleType, tiny_policy: Path, device: str
+) -> None:
+    """transformers would build a mask of M x M, which may be larger than everything else."""
+    model = tiny.load_double(tiny_policy).to(device)
+    packing = pack(sequences(0)).to(torch.device(device))
+    assert {tensor.device.type for tensor in vars(packing).values()} == {device}
+    given: list[dict[str, object]] = []
+    model.get_decoder().layers[0].register_forward_pre_hook(
+        lambda module, args, kwargs: given.append(kwargs), with_kwargs=True
+    )
+    states = packed_states(model, packing)
+    assert states.shape == (len(packing.ids_m), 64)
+    mask = given[0]["attention_mask"]
+    assert isinstance(mask, torch.Tensor)
+    assert (mask.numel(), mask.device.type) == (1, device)
+    assert given[0]["past_key_values"] is None
+
+
+@pytest.mark.parametrize("forward", ["padded", "tree"])
+def test_no_forward_keeps_a_cache(tiny: ModuleType, tiny_policy: Path, forward: str) -> None:
+    model = tiny.load_double(tiny_policy)
+    caches: list[object] = []
+    model.get_decoder().layers[0].register_forward_pre_hook(
+        lambda module, args, kwargs: caches.append(kwargs["past_key_values"]), with_kwargs=True
+    )
+    completion_logprobs(model, [row([5], [6])], 1.0, forward)
+    assert caches == [None]
+
+
+def test_the_tree_forward_stays_on_the_device_of_the_model(tiny: ModuleType, tiny_policy: Path) -> None:
+    model = tiny.load_double(tiny_policy).to("meta")
+    streams = completion_logprobs(model, [row([5, 6], [7, 8]), row([5, 6], [7])], 1.0, "tree")
+    assert [(stream.shape, stream.device.type) for stream in streams] == [((3,), "meta")] * 2
+
+
+def heads(count: int, prefixes: int, seed: int) -> torch.Tensor:
+    return torch.randn(1, count, prefixes, 8, generator=torch.Generator().manual_seed(seed)).double()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [sequences(3), [np.array([5, 6])], [np.array([5, 6, 7, 8])]],  # two and four prefixes: as many as heads
+)
+def test_tree_attention_is_causal_attention_along_each_sequence(rows: list[np.ndarray]) -> None:
+    """Four query heads share two key heads; the scale is not the usual one."""
+    packing = pack(rows)
+    query, key, value = (heads(count, len(packing.ids_m), count + 1) for count in (4, 2, 2))
+    value = value + 1.0
+    module = nn.Module()
+    module.num_key_value_groups = 2
+    out, weights = tree_attention(module, query, key, value, None, packing, scaling=0.3)
+    assert weights is None
+    for b, ids in enumerate(rows):
+        node_t = packing.node_bt[b, : len(ids)]
+        query_t, key_t, value_t = query[0][:, node_t], key[0][:, node_t], value[0][:, node_t]
+        score = query_t @ key_t.repeat_interleave(2, dim=0).mT * 0.3
+        later = torch.ones(len(ids), len(ids), dtype=torch.bool).triu(1)
+        want = score.masked_fill(later, -torch.inf).softmax(-1) @ value_t.repeat_interleave(2, dim=0)
+        torch.testing.assert_close(out[0, node_t], want.transpose(0, 1))
+
+
+def test_tree_attention_hands_dropout_on() -> None:
+    packing = pack(sequences(3))
+    state = heads(2, len(packing.ids_m), 0)
+    assert (tree_attention(nn.Module(), state, state, state, None, packing, dropout=1.0)[0] == 0.0).all()
+
+
+def test_without_a_packing_it_is_the_attention_of_transformers() -> None:
+    module, state = nn.Module(), heads(2, 5, 0)
+    ours = tree_attention(module, state, state, state, None, scaling=0.3)[0]
+    assert torch.equal(ours, sdpa_attention_forward(module, state, state, state, None, scaling=0.3)[0])
+    assert not torch.equal(ours, sdpa_attention_forward(module, state, state, state, None)[0])
+
+
 def test_the_cheaper_forward_goes_by_the_tokens() -> None:
     prompt = list(range(3, 15))
     assert cheaper_forward([row(prompt, [4, 5]), row(prompt, [6, 7])]) == "tree"
     assert cheaper_forward([row([3], [4, 5]), row([6], [7, 8])]) == "padded"  # nothing to share
     assert cheaper_forward([row([3], [4] * 9), row([6], [7])]) == "tree"  # no padding to compute
+    nine_of_ten = [row([3], [4, 5, 6, 7]), row([3], [5, 6, 7, 8])]
+    assert cheaper_forward(nine_of_ten) == "padded"  # the tree has to be below
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -208,9 +322,10 @@ def test_supported_families_take_the_tree_without_a_word(
 @pytest.mark.parametrize(
     ("setting", "value", "reason"),
     [
-        ("layer_types", ["full_attention", "sliding_attention"], "sliding_attention"),
-        ("sliding_window", 128, "window of 128"),
-        ("attn_logit_softcapping", 30.0, "caps"),
+        ("layer_types", ["full_attention", "sliding_attention"], "it has layers of type sliding_attention"),
+        ("layer_types", ["x_attention", "conv"], "it has layers of type conv, x_attention"),
+        ("sliding_window", 128, "its attention sees a window of 128 tokens"),
+        ("attn_logit_softcapping", 30.0, "it caps attention scores"),
     ],
 )
 def test_an_unsupported_model_falls_back_with_one_line(
@@ -221,8 +336,8 @@ def test_an_unsupported_model_falls_back_with_one_line(
     said: list[str] = []
     assert settle_forward(model, "auto", said.append) == "padded"
     assert len(said) == 1
-    assert said[0].startswith("padded forward: a model of type 'llama'")
-    assert reason in said[0]
+    start = "padded forward: a model of type 'llama' cannot take the tree forward"
+    assert said == [f"{start}, {reason}"]
     assert settle_forward(model, "padded", said.append) == "padded"
     assert len(said) == 1
     with pytest.raises(UserError, match=r"forward='tree'.*set forward='auto'"):
@@ -233,6 +348,18 @@ def test_a_window_that_is_switched_off_does_no_harm(tiny: ModuleType, tmp_path: 
     model = AutoModelForCausalLM.from_pretrained(tiny.build_tiny(tmp_path, "qwen2"))
     model.config.sliding_window, model.config.use_sliding_window = 128, False
     assert why_not(model) is None
+
+
+def test_a_model_without_sdpa_stays_padded(tiny_policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    monkeypatch.setattr(type(model), "_supports_sdpa", False)
+    assert why_not(model) == "transformers has no SDPA attention for it"
+
+
+def test_a_gap_of_just_the_tolerance_is_allowed(tiny_policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    monkeypatch.setattr(logprobs, "forward_gap", lambda *_: logprobs.FORWARD_TOLERANCE[torch.float32])
+    assert settle_forward(model, "tree", str) == "tree"
 
 
 def test_a_forward_that_gives_other_numbers_is_found_and_left(
@@ -279,6 +406,16 @@ def test_bfloat16_weights_take_the_tree_too(tiny_policy: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_policy, dtype=torch.bfloat16).eval()
     said: list[str] = []
     assert settle_forward(model, "auto", said.append) == "auto", said
+
+
+def test_a_forward_that_gives_no_number_is_infinitely_far_off(
+    tiny_policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy).eval()
+    use_tree_attention(model)
+    states = logprobs.packed_states
+    monkeypatch.setattr(logprobs, "packed_states", lambda model, packing: states(model, packing) * np.nan)
+    assert forward_gap(model, probe_rows(MADE_UP)) == np.inf
 
 
 @pytest.mark.parametrize("arm", sorted(ARMS))

@@ -7,7 +7,15 @@ import random
 import numpy as np
 import pytest
 
-from trainer.tree import depths, leaves, node_means, process_set_sizes, process_tree, tree_statistics
+from trainer.tree import (
+    depths,
+    leaves,
+    node_means,
+    process_set_sizes,
+    process_tree,
+    set_size_histogram,
+    tree_statistics,
+)
 
 Group = list[list[int]]
 
@@ -46,6 +54,7 @@ def test_sizes_and_nodes_match_the_definition(vocabulary: int, seed: int) -> Non
     group = random_group(random.Random(seed), vocabulary)
     tree = process_tree(group)
     assert sizes(group) == sizes_by_definition(group)
+    assert {row.dtype for row in process_set_sizes(tree)} == {np.dtype(np.int64)}
     members = {frozenset(tree.order_g[a:b].tolist()) for a, b in zip(tree.first_v, tree.last_v, strict=True)}
     assert members == sets_by_definition(group)
     assert len(members) == len(tree.first_v)  # each set is one node
@@ -73,6 +82,7 @@ def test_paper_example() -> None:
     tree = process_tree(letters(PAPER))
     assert ["".join(map(str, row)) for row in sizes(letters(PAPER))] == PAPER_SIZES
     found = tree_statistics(tree)
+    assert found["set_size"] == pytest.approx(sum(map(int, "".join(PAPER_SIZES))) / 31)
     assert found["path_depth"] == pytest.approx(13 / 6)
     assert found["intermediate"] == pytest.approx(np.mean([2 / 4, 2 / 6, 3 / 4, 5 / 7, 5 / 6, 0]))
     assert found["intermediate_below_root"] == found["intermediate"]  # nothing is shared by all six
@@ -109,19 +119,45 @@ def test_shared_opening_counts_only_with_the_root() -> None:
     assert found["intermediate_below_root"] == 0.0
 
 
+def test_a_group_is_flat_without_a_step_between_root_and_leaves() -> None:
+    assert tree_statistics(process_tree([[1, 2], [3], [4]]))["flat"] == 1.0
+    assert tree_statistics(process_tree([[1, 2], [1, 3], [4]]))["flat"] == 0.0
+
+
+def test_a_single_token_is_shared_whole() -> None:
+    found = tree_statistics(process_tree([[5], [5, 6]]))
+    assert found["intermediate"] == pytest.approx((1 / 1 + 1 / 2) / 2)
+    alone = tree_statistics(process_tree([[5]]))
+    assert (alone["set_size"], alone["nodes_per_token"], alone["intermediate"]) == (1.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_histogram_counts_every_token_once(seed: int) -> None:
+    group = random_group(random.Random(seed), 2)
+    flat = [size for row in sizes_by_definition(group) for size in row]
+    lows = [low for low in (1, 2, 4) if low <= len(group)]  # groups have 1 to 7 members
+    want = {low: sum(low <= size < 2 * low for size in flat) for low in lows}
+    found = set_size_histogram(process_tree(group))
+    assert found == want
+    assert list(found) == lows  # an empty bin is 0, not absent
+
+
 def test_degenerate_groups() -> None:
     assert sizes([[]]) == [[]]
     assert sizes([[4, 4]]) == [[1, 1]]
     alone = process_tree([[4, 4]])
+    assert alone.parent_v.tolist() == [-1]
     assert depths(alone).tolist() == [0]
+    assert depths(alone).dtype == np.int64
     assert tree_statistics(process_tree([[], []]))["nodes_per_token"] == 0.0
-    with pytest.raises(ValueError, match="at least one completion"):
+    with pytest.raises(ValueError, match=r"^a group needs at least one completion, got none$"):
         process_tree([])
 
 
 def test_large_ids_sort_as_numbers() -> None:
-    group = [[255], [256], [256, 1], [70_000]]
+    group = [[70_000], [10_000], [9_000], [256, 1], [256], [255]]
     assert sizes(group) == sizes_by_definition(group)
+    assert process_tree(group).order_g.tolist() == [5, 4, 3, 2, 1, 0]
 
 
 def test_unknown_values_leave_the_mean() -> None:

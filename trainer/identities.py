@@ -101,7 +101,7 @@ def prefix_disagreement(tree: ProcessTree, logprobs: Sequence[Floats]) -> float:
         logprobs: G arrays (len(y_i),).
     """
     worst = 0.0
-    for first, last, start, end in zip(tree.first_v, tree.last_v, tree.start_v, tree.end_v, strict=True):
+    for first, last, start, end in spans(tree):
         if last - first > 1 and end > start:
             shared = np.stack([logprobs[member][start:end] for member in tree.order_g[first:last]])
             worst = max(worst, float(np.ptp(shared, axis=0).max()))

@@ -151,7 +151,7 @@ def node_means(tree: ProcessTree, value_g: Floats) -> Floats:
     known = np.isfinite(ordered)
     total = np.concatenate([[0.0], np.cumsum(np.where(known, ordered, 0.0))])
     count = np.concatenate([[0], np.cumsum(known)])
-    number = (count[tree.last_v] - count[tree.first_v]).astype(np.float64)
+    number = count[tree.last_v] - count[tree.first_v]
     with np.errstate(invalid="ignore"):
         mean_v: Floats = (total[tree.last_v] - total[tree.first_v]) / number
     return mean_v
