@@ -13,8 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from trainer.arms import ARMS
-from trainer.batch import Batch, Row
+from trainer.batch import Batch, Row, build_batch
 from trainer.config import TrainConfig
+from trainer.identities import loss_residual
 from trainer.logprobs import completion_logprobs
 from trainer.update import UpdateResult, update
 
@@ -211,3 +212,49 @@ def test_logprobs_equal_each_row_alone(
     rows = made.make_batch(0).rows
     ours = completion_logprobs(model, rows, temperature, "padded").logp_n
     assert torch.allclose(ours, one_by_one(model, rows, temperature), atol=1e-5)  # float32 kernels
+
+
+@pytest.mark.parametrize("arm", ["grpo", "lambda_grpo", "lambda_policy_only", "dr_grpo"])
+@pytest.mark.parametrize(
+    "options", [{}, {"kl_beta": 0.04}, {"kl_beta": 0.04, "truncated": "masked"}, {"importance_cap": 1.2}]
+)
+def test_the_loss_is_the_sum_over_the_trees(
+    tiny: ModuleType,
+    made: ModuleType,
+    tiny_policy: Path,
+    tmp_path: Path,
+    arm: str,
+    options: dict[str, object],
+) -> None:
+    config = made.make_config(arm=arm, **options)
+    batch = made.make_batch(12, config, groups=3)
+    model = tiny.load_double(tiny_policy)
+    reference = tiny.load_double(tiny.build_tiny(tmp_path, seed=1)) if "kl_beta" in options else None
+    result = update(model, reference, sgd(model), batch, config)
+    assert loss_residual(batch, result, config) < 1e-12
+    terms = result.loss * batch.normaliser
+    off = replace(result, loss=result.loss + 0.5 / batch.normaliser)
+    scale = sum(
+        np.abs(
+            row.weight_t
+            * row.advantage
+            * np.minimum(rho_t, config.importance_cap or np.inf) ** bool(config.importance_cap)
+            - row.kl_weight_t * kl_t
+        ).sum()
+        for row, rho_t, kl_t in zip(batch.rows, result.importance, result.kls, strict=True)
+    )
+    assert abs(terms) > 1e-3
+    assert loss_residual(batch, off, config) == pytest.approx(0.5 / max(1.0, scale), rel=1e-9)
+
+
+def test_a_dropped_group_has_no_part_in_the_loss(
+    tiny: ModuleType, made: ModuleType, tiny_policy: Path
+) -> None:
+    config = made.make_config(arm="grpo", equal_reward_groups="dropped")
+    groups, grades = made.make_groups(12, groups=3)
+    grades[1] = [grades[1][0]] * 4
+    batch = build_batch(groups, grades, config, 1)
+    model = tiny.load_double(tiny_policy)
+    result = update(model, None, sgd(model), batch, config)
+    assert [len(group.rows) for group in batch.groups] == [4, 0, 4]
+    assert loss_residual(batch, result, config) < 1e-12
