@@ -113,7 +113,7 @@ class TestRun:
             seeds=[0],
             tasks=["add2"],
         )
-        own = TrainConfig.model_validate({"policy": str(tiny_policy), "arm": "grpo", **VALUES})
+        own = TrainConfig.model_validate({"policy": str(tiny_policy), "arm": "grpo", **VALUES, "seed": 1})
         loop.train(own, run_folder(tmp_path, "grpo", 0), report=quiet)
         train(config(tiny_policy), run_folder(tmp_path, "trl_grpo", 0), report=quiet)
         train(config(tiny_policy, arm="lambda_grpo"), run_folder(tmp_path, "trl_lambda", 0), report=quiet)
