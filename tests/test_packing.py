@@ -15,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tasks.errors import UserError
 from trainer import logprobs
+from trainer import packing as packing_module
 from trainer.arms import ARMS
 from trainer.batch import Row
 from trainer.logprobs import (
@@ -296,6 +297,35 @@ def test_without_a_packing_it_is_the_attention_of_transformers() -> None:
     ours = tree_attention(module, state, state, state, None, scaling=0.3)[0]
     assert torch.equal(ours, sdpa_attention_forward(module, state, state, state, None, scaling=0.3)[0])
     assert not torch.equal(ours, sdpa_attention_forward(module, state, state, state, None)[0])
+
+
+def test_with_gradients_bfloat16_attention_is_float32_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def record(
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: object,
+        **_: object,
+    ) -> tuple[torch.Tensor, None]:
+        kinds = {query.dtype, key.dtype, value.dtype, mask.dtype if isinstance(mask, torch.Tensor) else None}
+        seen.append((kinds - {None}, torch.is_autocast_enabled("cpu")))
+        return query.transpose(1, 2), None
+
+    monkeypatch.setattr(packing_module, "sdpa_attention_forward", record)
+    packing, module = pack(sequences(3)), nn.Module()
+    state = heads(2, len(packing.ids_m), 0).bfloat16()
+    mask = torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert tree_attention(module, state, state, state, None, packing)[0].dtype == torch.bfloat16
+        tree_attention(module, state, state, state, mask)
+        with torch.no_grad():
+            tree_attention(module, state, state, state, mask)
+    tree_attention(module, state.double(), state.double(), state.double(), None, packing)
+    wide, lower = ({torch.float32}, False), ({torch.bfloat16}, True)
+    assert seen == [wide, wide, lower, ({torch.float64}, False)]
 
 
 def test_the_cheaper_forward_goes_by_the_tokens() -> None:
