@@ -7,6 +7,7 @@ laying states out as rows costs something.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -87,13 +88,17 @@ def main() -> None:
     """Run the command line."""
     parser = CommandLine(prog="python -m trainer.perf.forward", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--case", choices=sorted(CASES), help="default: all")
+    parser.add_argument("--case", choices=sorted(CASES), help="default: all; the others keep their results")
     arguments = parser.parse_args()
     prepare(threads=1)
-    results = [measure(name) for name in ([arguments.case] if arguments.case else CASES)]
     sha, dirty = git_state()
     about = {"measured_at": utc_now(), "machine": machine(), "git_sha": sha, "git_dirty": dirty}
-    write_json(arguments.out / "forward.json", {**about, "versions": package_versions(), "cases": results})
+    path = arguments.out / "forward.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name in [arguments.case] if arguments.case else CASES:
+        found[name] = {**about, "versions": package_versions(), **measure(name)}
+        write_json(path, found)
+    results = [found[name] for name in CASES if name in found]
     text = tabulate([line(result) for result in results], HEAD, tablefmt="github", disable_numparse=True)
     notes = "\n".join(f"- {name}: {CASES[name].summary}" for name in CASES)
     write_text(
