@@ -44,6 +44,16 @@ PAD, BOS, EOS = 0, 1, 2
 IDS = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
 VOCABULARY = len(CHARACTERS) + 3
 POSITIONS = 512
+LLAMA_LIKE = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": POSITIONS,
+    "initializer_range": 0.2,
+    **IDS,
+}
 
 
 def char_tokenizer(pad: str = "<pad>") -> PreTrainedTokenizerFast:
@@ -60,16 +70,9 @@ def char_tokenizer(pad: str = "<pad>") -> PreTrainedTokenizerFast:
 def _llama(tied: bool) -> PreTrainedModel:
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=2,
             num_key_value_heads=1,
-            max_position_embeddings=POSITIONS,
             tie_word_embeddings=tied,
-            initializer_range=0.2,
-            **IDS,
+            **LLAMA_LIKE,
         )
     )
 
@@ -77,16 +80,9 @@ def _llama(tied: bool) -> PreTrainedModel:
 def _qwen2(tied: bool) -> PreTrainedModel:
     return Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=VOCABULARY,
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=2,
             num_key_value_heads=2,
-            max_position_embeddings=POSITIONS,
             tie_word_embeddings=tied,
-            initializer_range=0.2,
-            **IDS,
+            **LLAMA_LIKE,
         )
     )
 
@@ -94,17 +90,10 @@ def _qwen2(tied: bool) -> PreTrainedModel:
 def _qwen3(tied: bool) -> PreTrainedModel:
     return Qwen3ForCausalLM(
         Qwen3Config(
-            vocab_size=VOCABULARY,
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=32,
-            max_position_embeddings=POSITIONS,
             tie_word_embeddings=tied,
-            initializer_range=0.2,
-            **IDS,
+            **LLAMA_LIKE,
         )
     )
 

@@ -16,6 +16,14 @@ FIXED = {"arm": "grpo", "steps": 1_000_000, "checkpoint_every": 1_000_000, "lear
 optimizer does its whole work all the same."""
 
 BFLOAT16 = {"dtype": "bfloat16", "update_dtype": "bfloat16"}
+SMOLLM2 = {
+    "problems_per_step": 4,
+    "group_size": 8,
+    "max_new_tokens": 64,
+    "engine": "transformers",
+    **BFLOAT16,
+}
+"""The same step whatever decodes on our side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +54,14 @@ CASES = {
     "smollm2": Case(
         summary="whole step: SmolLM2-135M, 4 prompts x 8 completions x 64 new tokens, transformers rollouts",
         recipe="smollm2",
-        changes={
-            "problems_per_step": 4,
-            "group_size": 8,
-            "max_new_tokens": 64,
-            "engine": "transformers",
-            **BFLOAT16,
-        },
+        changes=SMOLLM2,
         our_changes={},
         goal=0.7,
     ),
     "smollm2_vllm": Case(
         summary="whole step: the same, our rollouts from vLLM where it imports",
         recipe="smollm2",
-        changes={
-            "problems_per_step": 4,
-            "group_size": 8,
-            "max_new_tokens": 64,
-            "engine": "transformers",
-            **BFLOAT16,
-        },
+        changes=SMOLLM2,
         our_changes={"engine": "auto"},
         goal=0.4,
     ),
