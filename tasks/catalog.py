@@ -93,6 +93,8 @@ def expand_tasks(names: Iterable[str]) -> list[str]:
 def find_task(name: str) -> Task | Dataset | Traversal:
     """Return one task; an unknown name is an error that suggests the closest."""
     known: dict[str, Task | Dataset | Traversal] = {**tasks(), **datasets(), **walks()}
+    if name in groups():
+        raise UserError(f"{name!r} is a group, want one task: {', '.join(groups()[name])}")
     if name not in known:
         raise UserError(f"unknown task {name!r}; {closest(name, known)}")
     return known[name]

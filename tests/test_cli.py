@@ -119,7 +119,8 @@ def test_a_suite_that_makes_no_sense_is_refused(change: str, told: str) -> None:
     ("change", "told"),
     [
         ("task=ad2", "unknown task 'ad2'; did you mean 'add2'?"),
-        ("steps=7", "steps=7 is no multiple of checkpoint_every=2; make it one"),
+        ("steps=7", "steps=7 is no multiple of checkpoint_every=2; make it one, or --set checkpoint_every=1"),
+        ("task=lcm", "'lcm' is a group, want one task: lcm_easy, lcm_medium, lcm_hard"),
         ("group_size=1", "group_size=1: input should be greater than or equal to 2"),
         ("temperature=0", "temperature=0: input should be greater than 0"),
         ("learning_rte=1", "unknown key 'learning_rte'; did you mean 'learning_rate'?"),

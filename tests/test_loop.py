@@ -92,6 +92,7 @@ def test_run_folder_is_the_contract(tiny_policy: Path, tmp_path: Path) -> None:
     assert not [name for line in metrics for name in line if name.startswith(("time/", "memory/"))]
     assert metrics[-1]["tokens"] == round(sum(line["completion/mean_length"] * 8 for line in metrics))
     assert sum(line.startswith("step ") for line in lines) == 4
+    assert lines[-1].startswith(f"done: 4 steps, {metrics[-1]['tokens']} completion tokens")
 
 
 @pytest.mark.usefixtures("odd_is_right")
@@ -254,7 +255,7 @@ def test_a_mean_over_nothing_is_null(tiny_policy: Path, tmp_path: Path) -> None:
     assert logged["normaliser"] == 0.0
     assert [logged[name] for name in ("entropy", "kl", "importance/mean")] == [None, None, None]
     assert logged["reward/mean"] == 0.0  # that one is known
-    assert "step 0001" in lines[-1]
+    assert "step 0001" in lines[-2]
     weights = digests(tmp_path / "run")
     assert weights["step_000001"] == weights["step_000000"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -113,7 +114,8 @@ class TrainConfig(Settings):
     def _whole_checkpoints(self) -> Self:
         if self.steps % self.checkpoint_every:
             raise ValueError(
-                f"steps={self.steps} is no multiple of checkpoint_every={self.checkpoint_every}; "
-                "make it one, so that every run ends at the same checkpoint"
+                f"steps={self.steps} is no multiple of checkpoint_every={self.checkpoint_every}; make it "
+                f"one, or --set checkpoint_every={gcd(self.steps, self.checkpoint_every)}, so that every run "
+                "ends at the same checkpoint"
             )
         return self

@@ -108,6 +108,7 @@ def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track:
             if step % config.checkpoint_every == 0:
                 save_checkpoint(out, step, policy.model, policy.tokenizer)
                 save_state(out, step, tokens, policy.model, policy.optimizer)
+        report(f"done: {config.steps} steps, {tokens} completion tokens; {out / 'checkpoints'}")
 
 
 def train_step(
