@@ -128,7 +128,7 @@ def _new_part(folder: Path, worker: str) -> tuple[Path, int]:
 
 
 def lock(descriptor: int) -> bool:
-    """Take a worker's lock on its shard, or say that it is taken; it goes with the process, however that ends."""
+    """Take a worker's lock on its shard, or say that it is taken; it goes with the process."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
