@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from lm_eval.tasks import TaskManager
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from benchmark.store import Sample, open_store
 from tasks.catalog import find_task
@@ -15,6 +12,10 @@ from tasks.engines import Engine
 from tasks.harness.configs import lm_eval_name
 from tasks.sampled import metric_names
 from tasks.schema import Split
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+    from transformers import PreTrainedTokenizerBase
 
 
 def write_samples(
