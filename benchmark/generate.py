@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +26,8 @@ from tasks.schema import SCORED, Split
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
+
+    from benchmark.lm import Ask
 
 ROUNDS_ON_CPU, ROUNDS = 2, 16
 """A block is this many times `max_sequences` completions: 512 on a CPU and 4096 on a GPU, if a suite does not
@@ -180,7 +182,8 @@ def generate_unit(
     engine, decoding = serving.engine, suite.decoding(task)
     request = sample_request(suite, checkpoint, task, split, engine.name)
     model = EngineLM(engine, serving.tokenizer, decoding.sampling)
-    asks = model.requests(task, split, decoding.samples, quiet_task_manager())
+    asking = _Asking(checkpoint.tokenizer_hash, checkpoint.asking_hash, serving.tokenizer)
+    asks = _requests(task, split, items_digest(task, split), decoding, asking)
     missing = [ask for ask in asks if (ask.item, ask.index) not in held]
     said = {
         **engine.describe(),
@@ -195,6 +198,24 @@ def generate_unit(
         writer.append(request, said | {"seconds": round(model.seconds - before, 3)}, samples)
         tokens += sum(sample.tokens for sample in samples)
     return Generated(len(missing), tokens, model.seconds)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What decides prompts besides the task; the checkpoints of a run share it."""
+
+    tokenizer_hash: str
+    asking_hash: str
+    tokenizer: Any = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _requests(task: str, split: Split, items: str, decoding: Decoding, asking: _Asking) -> list[Ask]:
+    """Build the requests of a split once for all checkpoints; it takes as long as a small engine does."""
+    from benchmark.lm import build_requests
+
+    del items  # the digest: other items are other requests
+    return build_requests(task, split, decoding, asking.tokenizer, quiet_task_manager())
 
 
 @cache
@@ -214,10 +235,10 @@ def ask(
     task: str, split: Split, decoding: Decoding, engine: Engine, tokenizer: Any, manager: TaskManager
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Answer one split at once and store nothing; returns its samples and what the engine says it did."""
-    from benchmark.lm import EngineLM
+    from benchmark.lm import EngineLM, build_requests
 
     model = EngineLM(engine, tokenizer, decoding.sampling)
-    answered = model.answer(model.requests(task, split, decoding.samples, manager))
+    answered = model.answer(build_requests(task, split, decoding, tokenizer, manager))
     effective = {
         **engine.describe(),
         **engine.effective_sampling(decoding.sampling),

@@ -41,10 +41,10 @@ def lm_eval_metrics(
     """Let lm-eval ask, grade and aggregate by itself."""
     from lm_eval import evaluate
 
-    from benchmark.lm import EngineLM
+    from benchmark.lm import EngineLM, lm_eval_task
 
     model, name = EngineLM(engine, tokenizer, decoding.sampling), lm_eval_name(task, split)
-    loaded = {"tasks": {name: model.lm_eval_task(task, split, decoding.samples, manager)}}
+    loaded = {"tasks": {name: lm_eval_task(task, split, decoding, manager)}}
     found = evaluate(
         model, loaded, bootstrap_iters=0, log_samples=False, apply_chat_template=find_task(task).chat
     )["results"][name]

@@ -189,11 +189,10 @@ def test_more_samples_ask_for_the_new_ones_alone(tmp_path: Path, tokenizer: PreT
     fill(tmp_path / "grown", make_suite(2), SeedEngine(tokenizer))
     engine = SeedEngine(tokenizer)
     assert fill(tmp_path / "grown", make_suite(8), engine).samples == 6 * 512
-    old = {
-        derive_seed("score", one.item, one.index) for one in unit(tmp_path / "grown").samples if one.index < 2
-    }
-    assert len(engine.asked) == 6 * 512
-    assert not {request.seeds[0] for request in engine.asked} & old
+    grown = unit(tmp_path / "grown").samples
+    new = {derive_seed("score", one.item, one.index) for one in grown if one.index >= 2}
+    assert len(engine.asked) == len(new) == 6 * 512
+    assert {request.seeds[0] for request in engine.asked} == new
     fill(tmp_path / "straight", make_suite(8), SeedEngine(tokenizer))
     assert unit(tmp_path / "grown").samples == unit(tmp_path / "straight").samples
 
