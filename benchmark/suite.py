@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from benchmark.retention import Retention
 from tasks.catalog import expand_tasks, splits_of
 from tasks.decoding import Decoding, task_decoding
 from tasks.engines import Dtype, EngineName
@@ -67,6 +68,8 @@ class Suite(Settings):
     dtype: Dtype = "float32"
     max_sequences: int = Field(default=256, gt=0)
     """Completions decoded side by side."""
+    retention: Retention | None = None
+    """Which scored checkpoints stay on the disk; all of them where nothing is given."""
 
     @field_validator("arms")
     @classmethod

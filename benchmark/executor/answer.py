@@ -32,6 +32,12 @@ def work_items(suite: Suite, checkpoints: Sequence[Checkpoint], store: Store, en
             if lacking:
                 units.append((task, split))
                 missing += lacking
+        if units and not checkpoint.folder.is_dir():
+            raise UserError(
+                f"{checkpoint.folder}: scored and deleted by the retention rule, and the suite wants more of its "
+                f"texts now ({units[0][0]} {units[0][1]}); ask for what was asked then, or delete the run folder "
+                f"{checkpoint.folder.parent.parent} to train it again"
+            )
         if units:
             items.append(WorkItem(checkpoint, tuple(units), missing))
     return items
