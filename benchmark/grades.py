@@ -10,6 +10,7 @@ columns     item, index: which sample; lines are sorted by them
             vote: what maj@k counts (`tasks.sampled.vote`), "" for a sample that does not vote
             tokens, finish: as the engine said
             text_hash: of text and finish reason, so that a text that was generated anew is graded anew
+            detail: why the grader could not tell, else null
 metadata    key "grades": the JSON of a `Header`
 
 Pages carry checksums and the header a digest, so a damaged file is an error and never a wrong number.
@@ -46,6 +47,7 @@ SCHEMA = pa.schema(
         pa.field("tokens", pa.int32(), nullable=False),
         pa.field("finish", NAMES, nullable=False),
         pa.field("text_hash", pa.string(), nullable=False),
+        pa.field("detail", NAMES),
     ]
 )
 
