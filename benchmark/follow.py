@@ -78,12 +78,13 @@ class Follower:
         self._items: dict[str, int] = {}
         """Item -> completions that were missing, of everything that was handed on."""
         self._next_look = 0.0
+        self._over = False
 
     def step(self) -> bool:
         """Look for checkpoints now and then; hand them on, grade what is answered, let go what may go."""
         now = time.monotonic()
-        if now < self._next_look:
-            return False
+        if self._over or now < self._next_look:
+            return self._over
         self._next_look = now + LOOK_S
         over = self._trained()  # before the look: what was written last is seen by it
         for run in self._runs:
@@ -92,7 +93,8 @@ class Follower:
         waiting = [step for run in self._runs for step in self._handle(run)]
         if over:
             self._executor.close()
-        return over and not waiting
+        self._over = over and not waiting
+        return self._over
 
     def stop(self) -> None:
         """Nothing of it goes on."""

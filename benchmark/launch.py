@@ -118,6 +118,8 @@ class Queue:
         self._free = [on_device(places, at) for at in range(workers)]
         self._children = Children()
         self._held: dict[str, Mapping[str, str]] = {}
+        self.over = False
+        """Whether every job has ended."""
 
     def step(self) -> bool:
         """Start what has a place, and check what has ended."""
@@ -132,7 +134,8 @@ class Queue:
                 Job(name=job.name, command=job.command, log=job.log, environment={**job.environment, **place})
             )
         self._stage.update(self._done())
-        return not self._waiting and not self._children
+        self.over = not self._waiting and not self._children
+        return self.over
 
     def stop(self) -> None:
         """Stop the children."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,26 @@ def _read_run(folder: Path, arm: str, seed: int, ledger: Sequence[Deleted]) -> T
         checkpoints=checkpoints,
         progress=progress,
     )
+
+
+def is_done(folder: Path) -> bool:
+    """Say whether a run ended well and its checkpoints are still there.
+
+    Raises:
+        UserError: its manifest is damaged.
+    """
+    try:
+        manifest = read_record(folder / "manifest.json", ("state",))
+    except FileNotFoundError:
+        return False
+    return manifest["state"] == "done" and any((folder / "checkpoints").glob("step_*"))
+
+
+def looks_done(folder: Path) -> bool:
+    """Say the same while trainers are at work, when a manifest may be half written."""
+    with suppress(UserError):
+        return is_done(folder)
+    return False
 
 
 def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
