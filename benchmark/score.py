@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.grades import SCHEMA, Header, grades_path, read_grades, write_grades
+from benchmark.grades import SCHEMA, Header, grades_of, grades_path, read_grades, write_grades
 from benchmark.measure import check_counts
 from benchmark.runs import TrainedRun
 from benchmark.store import Sample, Store, open_store
@@ -29,6 +29,8 @@ from tasks.schema import AnswerKind, Grade, Status
 
 BATCH = 20_000
 """Texts that are graded together."""
+FAILURES = ("item", "status", "detail")
+"""The columns of grades that tell what the grader failed on."""
 Report = Callable[[int, int, int], None]
 """Called with units done, units in all, and texts graded now."""
 Line = dict[str, Any]
@@ -133,7 +135,7 @@ def _grade(units: Iterable[_Unit]) -> int:
     ]
     grades = iter(grade_all(asked))
     for unit in stale:
-        lines = _kept(unit) + [_line(sample, next(grades), unit.kind) for sample in unit.todo]
+        lines = [*_kept(unit), *(_line(sample, next(grades), unit.kind) for sample in unit.todo)]
         columns = {column.name: [line[column.name] for line in lines] for column in SCHEMA}
         write_grades(unit.path, unit.header, columns)
     return len(asked)
@@ -179,42 +181,43 @@ def check_grades(suite: Suite, units: Sequence[WantedUnit], out: Path) -> None:
         UserError: names a unit, what is missing of it, and the commands that make it.
         InfrastructureError: the grader failed on more than 0.5 % of the texts.
     """
+    failures = Failures()
     for unit in units:
-        table = unit_grades(out, unit, ("item", "index"))
-        check_counts(table, load_problems(unit.task, unit.split), suite.decoding(unit.task).samples, str(unit))
-    check_errors(unit_grades(out, unit, ("item", "status", "detail")) for unit in units)
+        table = grades_of(out, unit.key, ("index", *FAILURES))[1]
+        count = suite.decoding(unit.task).samples
+        check_counts(table, load_problems(unit.task, unit.split), count, str(unit))
+        failures.add(table)
+    failures.check()
 
 
-def unit_grades(
-    out: Path, unit: WantedUnit, columns: Sequence[str], grader: str = GRADER_VERSION
-) -> pa.Table:
-    """Return the grades of a unit; without a file that is a table without lines."""
-    path = grades_path(out, unit.key, grader)
-    if not path.exists():
-        return SCHEMA.empty_table().select(list(columns))
-    return read_grades(path, columns)[1]
+class Failures:
+    """What the grader failed on, over the grades of a suite."""
 
+    def __init__(self) -> None:
+        """Start with nothing graded."""
+        self.errors: list[Grade] = []
+        self.graded = 0
 
-def check_errors(tables: Iterable[pa.Table]) -> None:
-    """Refuse too many errors of the grader in the grades of a suite.
+    def add(self, table: pa.Table) -> None:
+        """Look through grades; the columns are `FAILURES`."""
+        failed = table.filter(pc.equal(table["status"].cast(pa.string()), str(Status.ERROR)))
+        self.errors += [
+            Grade(status=Status.ERROR, answer=line["item"], detail=line["detail"]) for line in failed.to_pylist()
+        ]
+        self.graded += len(table)
 
-    Args:
-        tables: with the columns item, status and detail.
-
-    Raises:
-        InfrastructureError: more than 0.5 %.
-    """
-    errors, graded = [], 0
-    for table in tables:
-        failed = table.filter(pc.equal(table["status"].cast(pa.string()), str(Status.ERROR))).to_pylist()
-        errors += [Grade(status=Status.ERROR, answer=one["item"], detail=one["detail"]) for one in failed]
-        graded += len(table)
-    check_error_rate(errors, graded_before=graded - len(errors))
+    def check(self) -> None:
+        """Refuse more than 0.5 %; raises as `tasks.grading.check_error_rate`."""
+        check_error_rate(self.errors, graded_before=self.graded - len(self.errors))
 
 
 def _fails(units: Sequence[WantedUnit], out: Path) -> bool:
+    """Say whether the grades that are there hold too many errors; then they are tried again."""
+    failures = Failures()
+    for unit in units:
+        failures.add(grades_of(out, unit.key, FAILURES)[1])
     try:
-        check_errors(unit_grades(out, unit, ("item", "status", "detail")) for unit in units)
+        failures.check()
     except InfrastructureError:
         return True
     return False
