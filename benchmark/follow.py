@@ -12,15 +12,17 @@ import numpy as np
 
 from benchmark.executor import Executor
 from benchmark.executor.answer import work_items
-from benchmark.grades import grades_path, read_grades
 from benchmark.generate import measurable
+from benchmark.grades import grades_of
+from benchmark.measure import READ, arrange
 from benchmark.progress import Stage
 from benchmark.retention import Deleted, delete, deleted_of, kept, read_ledger
 from benchmark.runs import TrainedRun, read_record, sound, step_folders
-from benchmark.score import check_texts, grade_units
+from benchmark.score import grade_units
 from benchmark.store import open_store
 from benchmark.suite import Suite, run_folder
 from benchmark.units import wanted_unit
+from tasks.catalog import load_problems
 from tasks.checkpoints import Checkpoint
 from tasks.errors import UserError
 
@@ -103,7 +105,9 @@ class Follower:
         """Take note of new checkpoints, and hand on those that lack texts."""
         if not run.config_hash:
             try:
-                run.config_hash = str(read_record(run.folder / "config.json", ("config_hash",))["config_hash"])
+                run.config_hash = str(
+                    read_record(run.folder / "config.json", ("config_hash",))["config_hash"]
+                )
             except FileNotFoundError:
                 return
             run.found = deleted_of(read_ledger(self._out), run.arm, run.seed, run.config_hash, run.folder)
@@ -152,19 +156,24 @@ def validation_of(suite: Suite, out: Path, checkpoint: Checkpoint, engine: str) 
     Raises:
         UserError: texts are missing or damaged.
     """
-    store = open_store(out)
     units = [wanted_unit(suite, checkpoint, task, split, engine) for task, split in measurable(suite)]
-    grade_units(out, store, units)
+    grade_units(out, open_store(out), units)
     means = []
     for unit in units:
-        count = suite.decoding(unit.task).samples
-        check_texts(store, unit, count)
+        _, table = grades_of(out, unit.key, READ)
+        problems = load_problems(unit.task, unit.split)
+        graded = arrange(
+            table, problems, suite.decoding(unit.task).samples, str(unit)
+        )  # complete, or an error
         if unit.split == "validation":
-            _, table = read_grades(grades_path(out, unit.key), ("item", "index", "score"))
-            frame = table.to_pandas()
-            means.append(frame[frame["index"] < count].groupby("item", observed=True)["score"].mean().mean())
-    known = [float(mean) for mean in means if not np.isnan(mean)]
-    return float(np.mean(known)) if known else None
+            means += _item_means(graded.score_ik)
+    return float(np.mean(means)) if means else None
+
+
+def _item_means(score_ik: np.ndarray) -> list[float]:
+    """Return the mean over the items that could be graded, if there are any."""
+    known = score_ik[~np.isnan(score_ik).all(axis=1)]
+    return [float(np.nanmean(known, axis=1).mean())] if len(known) else []
 
 
 def apply_rule(

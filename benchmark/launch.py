@@ -248,7 +248,9 @@ def check(one: Ended) -> None:
     if one.code == USAGE:  # its own line, wherever the buffers of its two streams have put it
         told = [line for line in one.lines if line.startswith("error: ")]
         raise UserError(told[-1].removeprefix("error: ") if told else one.last)
-    raise InfrastructureError(f"{one.job.name} ended with exit code {one.code} ({one.last}); see {one.job.log}")
+    raise InfrastructureError(
+        f"{one.job.name} ended with exit code {one.code} ({one.last}); see {one.job.log}"
+    )
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

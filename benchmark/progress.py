@@ -40,6 +40,7 @@ class Stage:
         self._total, self._unit = total, unit
         self._began = self._said = time.monotonic()
         self._first: int | None = None
+        self._over = False
 
     def update(self, done: int, total: int | None = None) -> None:
         """Show that `done` units are done, of a new total where more work was found."""
@@ -48,12 +49,16 @@ class Stage:
             self._first = done  # what was there before says nothing about how long the rest takes
         self._bars.update(self._bar, completed=done, total=self._total)
         now = time.monotonic()
-        if now - self._said >= EVERY_S and done < self._total:
+        over = self._total > 0 and done >= self._total
+        if (over and not self._over) or (now - self._said >= EVERY_S and not over):
             self._said = now
             say(f"  {self.title}: {done}/{self._total} {self._unit}{self._left(done, now)}".rstrip())
+        self._over = over
 
     def _left(self, done: int, now: float) -> str:
         fresh = done - (self._first or 0)
+        if done >= self._total:
+            return f", {timedelta(seconds=round(now - self._began))}"
         if not fresh:
             return ""
         seconds = (now - self._began) / fresh * (self._total - done)

@@ -88,7 +88,9 @@ def delete(out: Path, line: Deleted, folder: Path) -> None:
     _end_torn_line(path)
     append_line(path, json.dumps(vars(line), sort_keys=True))
     to_disk(out)
-    aside = folder.with_name(f".{folder.name}.deleted.tmp")  # under its own name a folder is whole or not there
+    aside = folder.with_name(
+        f".{folder.name}.deleted.tmp"
+    )  # under its own name a folder is whole or not there
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)

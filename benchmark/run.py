@@ -17,7 +17,7 @@ from benchmark.executor.answer import work_items
 from benchmark.executor.devices import devices, engines
 from benchmark.executor.local import LocalExecutor
 from benchmark.follow import Follower, not_done, retain
-from benchmark.launch import Activity, Job, Queue, drive
+from benchmark.launch import Job, Queue, drive
 from benchmark.progress import Stage, progress, say
 from benchmark.runs import TrainedRun, distinct_checkpoints, is_done, looks_done, read_runs
 from benchmark.score import grade_units, score
@@ -184,7 +184,7 @@ def _executor(work: Work, workers: int, places: Sequence[str]) -> LocalExecutor:
     return LocalExecutor(work.out, command, workers, places)
 
 
-class _Counted(Activity):
+class _Counted:
     """Shows what an executor's workers have put on disk."""
 
     def __init__(self, executor: Executor, stage: Stage) -> None:
@@ -246,7 +246,9 @@ def _score(work: Work, runs: Sequence[TrainedRun], failures: Sequence[Failure]) 
         there = [unit for unit in units if unit.checkpoint.weights_hash[:24] not in failed]
         grade_units(work.out, open_store(work.out), there)
         raise quarantined(failures)
-    score(work.suite, runs, work.out, work.engine)
+    with progress() as show:
+        stage = show.stage("score", 0, "units")
+        score(work.suite, runs, work.out, work.engine, lambda done, units, graded: stage.update(done, units))
     aggregate(work.suite, runs, work.out, work.engine)
     retain(work.suite, runs, work.out, work.engine)
 

@@ -5,8 +5,9 @@
     python tests/stubbed.py train --out OUT --seed N --set ...    as a trainer that writes checkpoints at once
 
 Processes, leases, store, grades, rows and the ledger are the real ones. A file named by STUB_DIE makes a worker
-die: it names the end of a checkpoint's path, and "once" behind it deletes the file first. STUB_PAUSE is how many
-seconds a block takes.
+fail: it names the end of a checkpoint's path and how: "kill" and "once" (deletes the file first) die there, "raise"
+raises, "delete" deletes the checkpoint. STUB_PAUSE is how many seconds a block takes; with STUB_JUMP the time of day
+leaps about.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+import shutil
 import signal
 import sys
 import time
@@ -45,7 +48,9 @@ def train(words: Sequence[str]) -> None:
 
     flags = dict(zip(words[::2], words[1::2], strict=True))
     out, seed, arm = Path(flags["--out"]), int(flags["--seed"]), int(flags["--arm"])
-    write_json(out / "config.json", {"config": {"policy": "stub", "steps": STEPS[-1]}, "config_hash": f"{arm}{seed}"})
+    write_json(
+        out / "config.json", {"config": {"policy": "stub", "steps": STEPS[-1]}, "config_hash": f"{arm}{seed}"}
+    )
     manifest = {"git_sha": "abc", "git_dirty": False, "versions": {"stub": "1"}}
     write_json(out / "manifest.json", {"state": "running", **manifest})
     for name, column in (("metrics", {"tokens": 100}), ("timings", {"time/step_s": 0.5})):
@@ -80,6 +85,9 @@ class StubServing:
             if str(checkpoint.folder).endswith(end):
                 if how == "once":
                     note.unlink()
+                if how == "delete":
+                    shutil.rmtree(checkpoint.folder)
+                    raise OSError("model.safetensors: no such file")
                 if how == "raise":
                     raise RuntimeError("CUDA error: an illegal memory access")
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -128,7 +136,8 @@ def stub_grades(asked: Sequence[Any]) -> list[Any]:
     from tasks.schema import Grade, Status
 
     return [
-        Grade(status=Status.CORRECT if one.text == one.gold else Status.WRONG, answer=one.text) for one in asked
+        Grade(status=Status.CORRECT if one.text == one.gold else Status.WRONG, answer=one.text)
+        for one in asked
     ]
 
 
@@ -144,8 +153,16 @@ def write_table(arguments: Any, engine: str | None, timing: dict[str, str]) -> N
     frame.to_csv(out / "table.csv", index=False)
 
 
+def jump() -> None:
+    """Let the time of day leap about."""
+    real, rng = time.time, random.Random(3)
+    time.time = lambda: real() + rng.choice((-1e8, -3600.0, 0.0, 3600.0, 1e8))
+
+
 def main() -> int:
     what, *words = sys.argv[1:]
+    if "STUB_JUMP" in os.environ:
+        jump()
     if what == "train":
         train(words)
         return 0
