@@ -7,14 +7,13 @@ is missing of it is generated in blocks, and each block is on the disk before th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.serving import Serving
-from benchmark.store import Sample, Store, Writer, open_store, sample_key
+from benchmark.store import Sample, Writer
 from benchmark.suite import Suite
 from tasks.catalog import find_task, items_digest, load_problems, missing_sets
 from tasks.checkpoints import Checkpoint
@@ -68,24 +67,6 @@ def wanted_samples(suite: Suite, task: str, split: Split) -> set[tuple[str, int]
     return {(problem.id, index) for problem in load_problems(task, split) for index in range(count)}
 
 
-def missing_work(
-    suite: Suite, checkpoints: Sequence[Checkpoint], store: Store, engine: str
-) -> list[tuple[Checkpoint, str, Split]]:
-    """Return the units that lack samples, sorted by checkpoint so that each is loaded once.
-
-    Raises:
-        UserError: a shard of the store is damaged.
-    """
-    wanted = {place: wanted_samples(suite, *place) for place in measurable(suite)}
-    return [
-        (checkpoint, task, split)
-        for checkpoint in checkpoints
-        for task, split in wanted
-        if wanted[task, split]
-        - store.held(sample_key(sample_request(suite, checkpoint, task, split, engine)))
-    ]
-
-
 def check_sets(suite: Suite, *, allow_missing: bool) -> None:
     """Refuse a suite whose problem sets are not on this machine, as far as that was not allowed.
 
@@ -120,38 +101,6 @@ class Generated(NamedTuple):
     tokens: int
     seconds: float
     """Of the engine at work."""
-
-
-def generate(
-    suite: Suite,
-    work: Sequence[tuple[Checkpoint, str, Split]],
-    out: Path,
-    engine_name: str,
-    report: Callable[[str], None],
-) -> None:
-    """Generate what a list of units lacks with one engine, into one shard."""
-    if not work:
-        return
-    serving = Serving(
-        engine_name,
-        work[0][0].folder,
-        {task: suite.decoding(task) for task, _ in measurable(suite)},
-        dtype=suite.dtype,
-        max_sequences=suite.max_sequences,
-    )
-    store = open_store(out)
-    try:
-        with store.writer("generate") as writer:
-            for number, (checkpoint, task, split) in enumerate(work, start=1):
-                serving.load(checkpoint)
-                key = sample_key(sample_request(suite, checkpoint, task, split, serving.engine.name))
-                done = generate_unit(suite, checkpoint, task, split, serving, writer, store.held(key))
-                report(
-                    f"{number}/{len(work)}  {checkpoint.folder}  {task} {split}: "
-                    f"{done.samples} in {done.seconds:.1f} s"
-                )
-    finally:
-        serving.close()
 
 
 def generate_unit(

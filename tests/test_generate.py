@@ -12,7 +12,8 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from benchmark import generate
-from benchmark.generate import Generated, generate_unit, missing_work, sample_request, wanted_samples
+from benchmark.executor.answer import work_items
+from benchmark.generate import Generated, generate_unit, sample_request, wanted_samples
 from benchmark.store import Unit, open_store, sample_key
 from benchmark.suite import Suite, load_suite
 from tasks.checkpoints import Checkpoint
@@ -221,19 +222,22 @@ def test_generation_grades_nothing(
 
 
 def test_only_what_lacks_samples_is_work(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    suite = make_suite(1, tasks="['add2']")
-    both = [checkpoint("cc"), checkpoint("aa")]
-    store = open_store(tmp_path)
-    work = missing_work(suite, both, store, "transformers")
-    assert work == [(one, "add2", split) for one in both for split in ("validation", "test")]
-    fill(tmp_path, suite, SeedEngine(tokenizer))
-    assert missing_work(suite, both, store, "transformers") == work[:3]  # add2 test of aa is there
-    assert missing_work(suite, both, store, "vllm") == work
-    more = make_suite(1, tasks="['add2','add3']")
-    added = [(one, "add3", split) for one in both for split in ("validation", "test")]
-    found = missing_work(more, both, store, "transformers")
-    assert [one for one in found if one[1] == "add2"] == work[:3]
-    assert [one for one in found if one[1] == "add3"] == added
-    assert missing_work(make_suite(2, tasks="['add2']"), both, store, "transformers") == work
+    """Adding checkpoints, tasks or samples adds what is missing and no more."""
+
+    def lacking(suite: Suite, checkpoints: list[Checkpoint], engine: str = "transformers") -> dict[str, int]:
+        items = work_items(suite, checkpoints, open_store(tmp_path), engine)
+        return {item.checkpoint.weights_hash: item.completions for item in items}
+
+    aa, cc = (replace(checkpoint(name), folder=tmp_path) for name in ("aa", "cc"))
+    one, two = (make_suite(count, tasks="['add2']") for count in (1, 2))
+    both = make_suite(1, tasks="['add2','add3']")
+    every = 512 + 256
+    assert lacking(one, [aa]) == {"aa": every}
+    fill(tmp_path, one, SeedEngine(tokenizer))  # the test split of aa
+    assert lacking(one, [aa]) == {"aa": 256}
+    assert lacking(one, [cc, aa]) == {"cc": every, "aa": 256}
+    assert lacking(one, [aa], "vllm") == {"aa": every}
+    assert lacking(two, [aa]) == {"aa": 2 * every - 512}
+    assert lacking(both, [aa]) == {"aa": 2 * every - 512}
     fill(tmp_path, make_suite(4, tasks="['add2']"), SeedEngine(tokenizer))
-    assert missing_work(make_suite(2, tasks="['add2']"), both, store, "transformers") == work[:3]
+    assert lacking(two, [aa]) == {"aa": 2 * 256}
