@@ -125,7 +125,7 @@ class Served:
 
 
 def make_suite(samples: int = 2, **changes: Any) -> Suite:
-    words = [f"{key}={value}" for key, value in {"samples": samples, "max_sequences": 128, **changes}.items()]
+    words = [f"{key}={value}" for key, value in {"samples": samples, "max_sequences": 64, **changes}.items()]
     return load_suite("embedded", ["temperature=0.5", *words])
 
 
@@ -166,7 +166,7 @@ def test_a_unit_is_generated_in_blocks_and_kept_whole(
     for one in found.samples:
         assert one.seed == derive_seed("score", one.item, one.index)
         assert one.text == str(one.seed % 1000)
-    assert len(engine.sampling) == 4  # 1024 completions, two rounds of 128 a block
+    assert len(engine.sampling) == 4  # 1024 completions, four rounds of 64 a block
     assert len(found.effective) == 4
     for said in found.effective:
         assert said.pop("seconds") >= 0
@@ -182,8 +182,8 @@ def test_a_unit_is_generated_in_blocks_and_kept_whole(
 
 def test_a_gpu_takes_larger_blocks(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     engine = SeedEngine(tokenizer, device="NVIDIA H100")
-    fill(tmp_path, make_suite(max_sequences=32), engine)
-    assert len(engine.sampling) == 2  # 1024 = 2 x 16 x 32
+    fill(tmp_path, make_suite(max_sequences=8), engine)
+    assert len(engine.sampling) == 2  # 1024 = 2 x 64 x 8
 
 
 def test_more_samples_ask_for_the_new_ones_alone(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
