@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.store.lines import read_sample
+from benchmark.store.lines import parse_lines, read_sample
 from benchmark.store.shard import FINAL, PART, Block, Shard, read_body, read_shard
 from benchmark.store.writer import SUMS, adopt, lock, write_sums, writer
 from tasks.files import new_file, only_one, to_disk
@@ -140,7 +139,7 @@ def _unreadable(block: Block, body: bytes | None) -> str | None:
     if body is None:
         return "does not fit its checksum"
     try:
-        samples = [read_sample(json.loads(line)) for line in body.splitlines()]
+        samples = [read_sample(line) for line in parse_lines(body)]
     except (ValueError, TypeError, KeyError):
         return "has samples of another format"
     return None if len(samples) == block.head["count"] else "has another number of samples than it says"
