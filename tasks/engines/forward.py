@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
+from tasks.checkpoints import is_adapter, model_folder
 from tasks.engines import Dtype
 
 LOGIT_BUDGET = 1 << 26
@@ -19,18 +20,49 @@ LOGIT_BUDGET = 1 << 26
 
 
 def load_model(folder: Path, dtype: Dtype, device: str) -> Any:
-    """Load a causal language model from a folder: no network, no progress bar, no use of the global RNG."""
+    """Load a causal language model from a folder: no network, no progress bar, no use of the global RNG.
+
+    No code of the folder is run. A LoRA adapter's folder gives its base with the adapter beside the layers.
+
+    Raises:
+        UserError: the folder holds an architecture that transformers does not know.
+    """
     bars = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
     try:
         with torch.random.fork_rng(devices=[]):
             model: Any = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=getattr(torch, dtype), local_files_only=True
+                str(model_folder(folder)),
+                dtype=getattr(torch, dtype),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
             )
     finally:
         if bars:
             hf_logging.enable_progress_bar()
+    if is_adapter(folder):
+        from tasks.engines.adapters import with_adapter
+
+        model = with_adapter(model, folder)
     return model.to(device).eval()
+
+
+def parameter_names(folder: Path) -> set[str]:
+    """Name the parameters of a folder's model, tied ones once. No weights are read."""
+    config = AutoConfig.from_pretrained(
+        str(model_folder(folder)), local_files_only=True, trust_remote_code=False
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return {name for name, _ in model.named_parameters()}
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer of a checkpoint or of an adapter's base, without running code of the folder."""
+    return AutoTokenizer.from_pretrained(
+        str(model_folder(folder)), local_files_only=True, trust_remote_code=False
+    )
 
 
 def score(model: Any, sequences: Sequence[Sequence[int]], max_sequences: int) -> list[list[float]]:
