@@ -1,14 +1,13 @@
-"""One file of samples to the numbers of its rows: graded, counted, averaged over the items."""
+"""One unit of samples to the numbers of its rows: graded, counted, averaged over the items."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from benchmark.stats import item_standard_error
-from benchmark.store import Sample, read_samples
+from benchmark.store import Sample, Unit
 from tasks.errors import UserError
 from tasks.grading import Asked, grade_all
 from tasks.sampled import metric_names, sample_metrics
@@ -18,12 +17,12 @@ Columns = dict[str, object]
 
 
 def measure(
-    path: Path, problems: Sequence[Problem], kind: AnswerKind, count: int
+    unit: Unit, problems: Sequence[Problem], kind: AnswerKind, count: int
 ) -> tuple[list[Columns], list[Grade]]:
-    """Grade a file of samples.
+    """Grade a unit of the store.
 
     Args:
-        path: of the store.
+        unit: may hold more samples of an item than are wanted.
         problems: of the split, all of them.
         kind: what their answers look like.
         count: samples per item.
@@ -32,10 +31,10 @@ def measure(
         The measured columns of one row per metric, and every grade that they rest on.
 
     Raises:
-        UserError: the file is damaged, or it does not hold exactly `count` samples of every item.
+        UserError: the first `count` samples of every item are not all there.
     """
-    header, samples = read_samples(path)
-    _check_counts(path, samples, problems, count)
+    samples = [sample for sample in unit.samples if sample.index < count]
+    _check_counts(unit, samples, problems, count)
     golds = {problem.id: problem.gold for problem in problems}
     grades = grade_all([Asked(one.text, golds[one.item], one.finish, kind) for one in samples])
     by_item: dict[str, list[Grade]] = {problem.id: [] for problem in problems}
@@ -51,10 +50,10 @@ def measure(
         "n_truncated": statuses.count(Status.TRUNCATED),
         "n_ungraded": statuses.count(Status.BAD_GOLD) + statuses.count(Status.ERROR),
         "mean_tokens": float(np.mean([sample.tokens for sample in samples])),
-        "engine": header["effective"]["engine"],
-        "device": header["effective"]["device"],
-        "wall_s": header["effective"]["seconds"],
-        "sample_key": path.stem,
+        "engine": unit.request["engine"],
+        "device": ", ".join(sorted({one["device"] for one in unit.effective})),
+        "wall_s": sum(one["seconds"] for one in unit.effective),
+        "sample_key": unit.key,
     }
     rows = [
         shared | {"metric": name} | _mean([item[name] for item in metrics], clusters)
@@ -96,11 +95,11 @@ def _mean(value_i: Sequence[float | None], clusters: Sequence[str] | None) -> Co
     }
 
 
-def _check_counts(path: Path, samples: Sequence[Sample], problems: Sequence[Problem], count: int) -> None:
+def _check_counts(unit: Unit, samples: Sequence[Sample], problems: Sequence[Problem], count: int) -> None:
     """Missing is not wrong: every item must have exactly its samples before any mean is taken."""
     want = sorted((problem.id, index) for problem in problems for index in range(count))
     if sorted((sample.item, sample.index) for sample in samples) != want:
         raise UserError(
-            f"{path}: {len(samples)} samples do not cover {len(problems)} items x {count}; "
-            "delete the file and run the same command to generate them again"
+            f"unit {unit.key}: {len(samples)} samples do not cover {len(problems)} items x {count}; "
+            "run the same command with `generate` to make what is missing"
         )

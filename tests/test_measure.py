@@ -1,13 +1,14 @@
-"""A file of samples to rows: the same votes as lm-eval counts, whatever kind of answer."""
+"""A unit of samples to rows: the same votes as lm-eval counts, whatever kind of answer."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from benchmark.measure import measure
-from benchmark.store import Sample, sample_key, samples_path, write_samples
+from benchmark.store import Sample, open_store, sample_key
 from tasks.engines import Finish
 from tasks.schema import Problem
+from tests.stored import write_samples
 
 
 def test_wrong_choices_vote_as_letters(tmp_path: Path) -> None:
@@ -16,8 +17,8 @@ def test_wrong_choices_vote_as_letters(tmp_path: Path) -> None:
         Sample(item="x/0", index=at, text=text, tokens=1, finish=Finish.STOP, seed=at, prompt_hash="")
         for at, text in enumerate(said)
     ]
-    request = {"task": "x"}
+    request = {"task": "x", "engine": "e"}
     write_samples(tmp_path, request, {"engine": "e", "device": "d", "seconds": 0.0}, samples)
-    path = samples_path(tmp_path, sample_key(request))
-    rows, _ = measure(path, [Problem(id="x/0", question="?", gold="C")], "choice", 4)
+    unit = open_store(tmp_path).read(sample_key(request))
+    rows, _ = measure(unit, [Problem(id="x/0", question="?", gold="C")], "choice", 4)
     assert {row["metric"]: row["value"] for row in rows}["maj@4"] == 0.0

@@ -19,7 +19,7 @@ from benchmark.generate import sample_request
 from benchmark.rows import ResultRow, read_rows
 from benchmark.runs import distinct_checkpoints, read_runs
 from benchmark.score import score
-from benchmark.store import Sample, sample_key, samples_path, write_samples
+from benchmark.store import Sample, sample_key
 from benchmark.suite import Suite, run_folder
 from tasks.catalog import find_task, load_problems, task_version
 from tasks.checkpoints import inspect_checkpoint
@@ -27,6 +27,7 @@ from tasks.engines import Finish
 from tasks.errors import InfrastructureError, UserError
 from tasks.grading import Asked
 from tasks.schema import Grade, Problem, Split, Status
+from tests.stored import write_samples
 
 ENGINE = "transformers"
 EFFECTIVE = {"engine": ENGINE, "device": "cpu", "seconds": 1.5}
@@ -269,8 +270,11 @@ def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
 
 
 def stored(out: Path, arm: str = "grpo", seed: int = 0, step: int = 2) -> Path:
+    """Return the one shard that holds the test texts of a checkpoint."""
     found = inspect_checkpoint(run_folder(out, arm, seed) / "checkpoints" / f"step_{step:06d}")
-    return samples_path(out, sample_key(sample_request(make_suite(), found, "sums1", "test", ENGINE)))
+    key = sample_key(sample_request(make_suite(), found, "sums1", "test", ENGINE))
+    (path,) = (path for path in (out / "samples").glob("*.jsonl") if f'"key":"{key}"' in path.read_text())
+    return path
 
 
 def refused(out: Path, message: str, suite: Suite | None = None) -> None:
@@ -281,9 +285,8 @@ def refused(out: Path, message: str, suite: Suite | None = None) -> None:
 
 
 def test_missing_texts_are_not_wrong_answers(out: Path) -> None:
-    path = stored(out)
-    path.unlink()
-    refused(out, f"{path.name}: no texts for sums1 test; run the suite to generate them")
+    stored(out).unlink()
+    refused(out, "step_000002: no texts for sums1 test; run the suite to generate them")
 
 
 def test_texts_of_another_engine_are_missing(out: Path) -> None:
@@ -297,15 +300,16 @@ def test_missing_and_foreign_items_are_refused(out: Path) -> None:
     request = sample_request(suite, found, "sums1", "test", ENGINE)
     whole = texts(suite, "test", 3)
     foreign = [*whole[:-1], texts(suite, "validation", 3)[0]]
-    for samples in (whole[:-1], whole + whole[:1], foreign, [*whole[:-1], whole[0]]):
+    for samples in (whole[:-1], foreign, [*whole[:-1], whole[0]]):
+        stored(out).unlink()
         write_samples(out, request, EFFECTIVE, samples)
-        refused(out, r"\d\d samples do not cover 80 items x 1; delete the file")
+        refused(out, r"\d\d samples do not cover 80 items x 1; run the same command with `generate`")
 
 
 def test_damaged_texts_are_refused(out: Path) -> None:
     path = stored(out)
     path.write_bytes(path.read_bytes()[:-9])
-    refused(out, f"{path.name}: damaged samples")
+    refused(out, f"{path.name}: damaged, ")
 
 
 @pytest.mark.parametrize("state", ["running", "stopped", "failed"])
