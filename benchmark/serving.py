@@ -144,7 +144,8 @@ class Serving:
             raise
         except Exception as error:
             raise InfrastructureError(
-                f"{checkpoint.folder}: no engine runs on it, {reason(error)}"
+                f"{checkpoint.folder}: the engine cannot be started on it ({reason(error)}); look at the "
+                "machine's memory, then run the same command again"
             ) from error
 
     def _arrived(self, checkpoint: Checkpoint, how: str) -> None:

@@ -124,15 +124,10 @@ def _inspect_adapter(folder: Path) -> Checkpoint:
     if not file.is_file():
         found = "only adapter_model.bin" if (folder / "adapter_model.bin").is_file() else "no weights"
         raise UserError(f"{folder}: {found}; want {file.name}: save with safetensors")
-    if (folder / "tokenizer.json").is_file():
-        same = (folder / "tokenizer.json").read_bytes() == (
-            model_folder(folder) / "tokenizer.json"
-        ).read_bytes()
-        if not same:
-            raise UserError(
-                f"{folder}: its tokenizer.json is not its base's; merge it and save the whole model"
-            )
     base = inspect_checkpoint(model_folder(folder))
+    own = folder / "tokenizer.json"
+    if own.is_file() and hashlib.sha256(own.read_bytes()).hexdigest() != base.tokenizer_hash:
+        raise UserError(f"{own}: another tokenizer than its base's; merge it and save the whole model")
     put_together = {key: config.get(key, default) for key, default in LORA_KEYS.items()}
     parts = [base.weights_hash, _hash_tensors(read_header(file)), put_together]
     weights_hash = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

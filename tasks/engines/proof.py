@@ -96,13 +96,10 @@ def check_architecture(opened: Path, folder: Path) -> None:
     """Refuse a folder whose config computes another function of the weights than that of the one opened."""
     from transformers import AutoConfig  # brings torch: not at import
 
+    from tasks.engines.forward import load_safely
+
     # AutoConfig brings both to one spelling: versions name the same thing differently.
-    ours, theirs = (
-        AutoConfig.from_pretrained(
-            model_folder(one), local_files_only=True, trust_remote_code=False
-        ).to_dict()
-        for one in (opened, folder)
-    )
+    ours, theirs = (load_safely(AutoConfig, one).to_dict() for one in (opened, folder))
     keys = (ours.keys() | theirs.keys()) - NOT_ARCHITECTURE
     differing = sorted(key for key in keys if ours.get(key) != theirs.get(key))
     if differing:
