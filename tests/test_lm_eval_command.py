@@ -136,7 +136,7 @@ def agreed(
 ) -> dict[str, float]:
     """Assert that lm_eval's command and our path agree on every task; returns the numbers.
 
-    Its models pass on texts alone, so it grades a text that was cut off as if it had ended. Without `finishes`
+    Its models pass on texts alone, so it grades a text that was cut off as one that ended. Without `finishes`
     we do the same here; with it we grade as we always do, which must make no difference where all texts end.
     """
     numbers, texts = command(backend, policy, tasks, out, new_tokens=new_tokens, limit=limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ class TransformersEngine:
         elif not self._live:
             self.probed = self.token_logprobs(probe_prompts(folder, max_model_len - 1))
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = True
+    ) -> list[list[Completion]]:
         """Decode prompts of like length side by side; every prompt is computed once, whatever its seeds."""
         check_call(requests, sampling, self._max_model_len)
         rows = plan_rows(requests, greedy=sampling.temperature == 0)
@@ -65,6 +68,8 @@ class TransformersEngine:
         with evaluating(self._model), torch.no_grad(), self._precision():
             for start in range(0, len(rows), self._max_sequences):
                 done += self._decode(rows[start : start + self._max_sequences], sampling)
+        if not logprobs:
+            done = [replace(one, logprobs=()) for one in done]
         return hand_back(requests, zip(rows, done, strict=True))
 
     def token_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:

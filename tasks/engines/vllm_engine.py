@@ -120,7 +120,9 @@ class VllmEngine:
         self._names = parameter_names(folder)
         self._prove(folder, weights)
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = True
+    ) -> list[list[Completion]]:
         """Decode all requests as one batch of single rows, so that every completion has its own seed."""
         check_call(requests, sampling, self._max_model_len)
         low, high = TEMPERATURES
@@ -130,7 +132,8 @@ class VllmEngine:
             )
         rows = plan_rows(requests, greedy=sampling.temperature == 0)
         outputs = self._ask(
-            [row.prompt for row in rows], [self._parameters(sampling, seed=row.seed) for row in rows]
+            [row.prompt for row in rows],
+            [self._parameters(sampling, seed=row.seed, logprobs=logprobs) for row in rows],
         )
         return hand_back(requests, zip(rows, (_completion(one.outputs[0]) for one in outputs), strict=True))
 
@@ -192,7 +195,7 @@ class VllmEngine:
         del self._llm
         cleanup_dist_env_and_memory()
 
-    def _parameters(self, sampling: Sampling, *, seed: int) -> Any:
+    def _parameters(self, sampling: Sampling, *, seed: int, logprobs: bool = True) -> Any:
         return self._vllm.SamplingParams(
             temperature=sampling.temperature,
             max_tokens=sampling.max_new_tokens,
@@ -201,7 +204,7 @@ class VllmEngine:
             top_k=0,
             stop_token_ids=sorted(self._ends),
             ignore_eos=True,  # only the ids above stop: the same set as in the transformers engine
-            logprobs=0,  # of the drawn token
+            logprobs=0 if logprobs else None,  # 0: of the drawn token alone
             flat_logprobs=True,
             detokenize=False,
         )
@@ -240,6 +243,6 @@ def repack_head(model: Any) -> None:
 def _completion(output: Any) -> Completion:
     return Completion(
         tokens=tuple(output.token_ids),
-        logprobs=tuple(output.logprobs.logprobs),
+        logprobs=tuple(output.logprobs.logprobs) if output.logprobs else (),
         finish=Finish(output.finish_reason),
     )
