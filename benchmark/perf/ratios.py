@@ -60,7 +60,8 @@ def table(held: Sequence[dict[str, Any]]) -> str:
     ]
     head = ["case", "first, median", "second, median", "first / second [95 %]", "goal", "", "n"]
     lines = [
-        f"- `{result['case']}`: {result['summary']}; {one['machine']['processor']}, commit {one['git_sha'][:7]}"
+        f"- `{result['case']}`: {result['summary']}; {one['machine']['processor']}, "
+        f"commit {one['git_sha'][:7]}"
         for one, result in results
     ]
     text = tabulate(rows, head, tablefmt="github", disable_numparse=True)

@@ -80,7 +80,7 @@ class Engine(Protocol):
         Args:
             requests: prompts and seeds.
             sampling: of all of them.
-            logprobs: False where nobody reads them: they cost vLLM up to a tenth of the time of a small model.
+            logprobs: False where nobody reads them: a small model takes up to a tenth longer with them.
         """
 
     def token_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
