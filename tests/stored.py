@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from lm_eval.tasks import TaskManager
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from benchmark.store import Sample, open_store
 from tasks.catalog import find_task
@@ -15,6 +12,10 @@ from tasks.engines import Engine
 from tasks.harness.configs import lm_eval_name
 from tasks.sampled import metric_names
 from tasks.schema import Split
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+    from transformers import PreTrainedTokenizerBase
 
 
 def write_samples(
@@ -40,10 +41,10 @@ def lm_eval_metrics(
     """Let lm-eval ask, grade and aggregate by itself."""
     from lm_eval import evaluate
 
-    from benchmark.lm import EngineLM
+    from benchmark.lm import EngineLM, lm_eval_task
 
     model, name = EngineLM(engine, tokenizer, decoding.sampling), lm_eval_name(task, split)
-    loaded = {"tasks": {name: model.lm_eval_task(task, split, decoding.samples, manager)}}
+    loaded = {"tasks": {name: lm_eval_task(task, split, decoding, manager)}}
     found = evaluate(
         model, loaded, bootstrap_iters=0, log_samples=False, apply_chat_template=find_task(task).chat
     )["results"][name]

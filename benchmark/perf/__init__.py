@@ -1,1 +1,1 @@
-"""How long scoring takes: engines against the lm_eval command, aggregation of many rows."""
+"""How fast the benchmark's own stages are."""
