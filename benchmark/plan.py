@@ -45,6 +45,15 @@ def describe(suite: Suite, out: Path, jobs: int) -> str:
     )
 
 
+def count_done(suite: Suite, out: Path) -> int:
+    """Return how many runs of a suite are done.
+
+    Raises:
+        UserError: a manifest is damaged.
+    """
+    return sum(is_done(run_folder(out, arm, seed)) for arm in suite.arms for seed in suite.seeds)
+
+
 def ask_trainers(suite: Suite) -> Outlook:
     """Let every arm's trainer check recipe, overrides and policy, side by side.
 
@@ -136,7 +145,7 @@ def amounts(suite: Suite, out: Path, store: Store, engine: str, outlook: Outlook
         UserError: a manifest or a shard is damaged.
     """
     folders = [run_folder(out, arm, seed) for arm in suite.arms for seed in suite.seeds]
-    done = sum(map(is_done, folders))
+    done = count_done(suite, out)
     there = sum(len(list((folder / "checkpoints").glob("step_*"))) for folder in folders)
     distinct = None if outlook.checkpoints is None else 1 + len(folders) * outlook.checkpoints
     places = measurable(suite)
