@@ -8,12 +8,13 @@ from pathlib import Path
 
 from benchmark.grades import Header, grades_of
 from benchmark.measure import READ, Columns, arrange, item_clusters, measure, not_measured
-from benchmark.rows import ResultRow, append_rows, identity, only_writer, read_rows
+from benchmark.rows import ResultRow, append_rows, identity, read_rows
 from benchmark.runs import TrainedRun
 from benchmark.score import FAILURES, Failures
 from benchmark.suite import BASE, Suite
 from benchmark.units import WantedUnit, wanted_unit
 from tasks.catalog import load_problems, missing_sets, task_version
+from tasks.files import in_turn
 from tasks.grading import GRADER_VERSION
 from tasks.provenance import utc_now
 from tasks.schema import Problem, Split
@@ -38,7 +39,7 @@ def aggregate(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str) 
     rows = list(make_rows(suite, runs, out, engine, failures))
     failures.check()
     path = out / "rows.jsonl"
-    with only_writer(path):  # of two at work, the second finds the rows of the first
+    with in_turn(path):  # of two at work, the second finds the rows of the first
         known = {identity(row): row for row in read_rows(path)}
         rows = [_kept(row, known.get(identity(row))) for row in rows]
         append_rows(path, [row for row in rows if content(known.get(identity(row))) != content(row)])

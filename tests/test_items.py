@@ -56,7 +56,10 @@ def test_rows_of_other_suites_are_not_read(out: Path) -> None:
 def test_an_item_that_could_not_be_graded_has_no_mean(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def graded(asked: Sequence[Asked]) -> list[Grade]:
         bad = Grade(status=Status.BAD_GOLD, answer=None, detail="?")
-        return [bad if one.gold == asked[0].gold else grade for one, grade in zip(asked, grade_all(asked), strict=True)]
+        return [
+            bad if one.gold == asked[0].gold else grade
+            for one, grade in zip(asked, grade_all(asked), strict=True)
+        ]
 
     monkeypatch.setattr(benchmark.score, "grade_all", graded)
     all_rows(make_suite(), out)

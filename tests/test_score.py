@@ -59,7 +59,7 @@ def run_score(out: Path, **changes: object) -> int:
 
 
 def held(out: Path) -> dict[str, bytes]:
-    return {str(one.relative_to(out)): one.read_bytes() for one in (out / "grades").rglob("*") if one.is_file()}
+    return {str(one.relative_to(out)): one.read_bytes() for one in (out / "grades").rglob("*.parquet")}
 
 
 def test_every_text_is_graded_once(out: Path, asked: list[int]) -> None:
@@ -78,8 +78,11 @@ def test_a_line_says_what_the_grader_said(out: Path) -> None:
     samples = texts(make_suite(), "test", 0)
     assert lines.keys() == {(one.item, one.index) for one in samples}
     for sample, status, found in zip(
-        samples[:6], ["correct"] + ["unparsed"] * 3 + ["truncated"] * 2, ["stated", *[None] * 3, *["loose"] * 2]
-    , strict=True):
+        samples[:6],
+        ["correct"] + ["unparsed"] * 3 + ["truncated"] * 2,
+        ["stated", *[None] * 3, *["loose"] * 2],
+        strict=True,
+    ):
         line = lines[sample.item, sample.index]
         assert (line["status"], line["found"], line["tokens"]) == (status, found, sample.tokens)
         assert line["score"] == (status == "correct")
@@ -153,7 +156,9 @@ def test_missing_texts_are_not_wrong_answers(tmp_path: Path) -> None:
             write_run(tmp_path, arm, seed)
     write_texts(make_suite(), tmp_path, {place: right for place, right in RIGHT.items() if place[2] < 4})
     unit = find_unit(make_suite(), tmp_path, ("grpo", 0, 2))
-    message = r"grpo/seed_0/checkpoints/step_000004, sums1 validation: 40 of 40 items x 1 samples have no grade, "
+    message = (
+        r"grpo/seed_0/checkpoints/step_000004, sums1 validation: 40 of 40 items x 1 samples have no grade, "
+    )
     with pytest.raises(UserError, match=message + ".*run `python -m benchmark generate SUITE`, then `score`"):
         all_rows(make_suite(), tmp_path)
     assert not (tmp_path / "rows.jsonl").exists()
@@ -171,7 +176,9 @@ def test_one_missing_sample_is_named(tmp_path: Path) -> None:
             whole = texts(make_suite(), split, 0)
             kept = [one for at, one in enumerate(whole) if (split, at) != ("test", 7)]
             writer.append(find_unit(make_suite(), tmp_path, place, split).request, EFFECTIVE, kept)
-    with pytest.raises(UserError, match="1 of 80 items x 1 samples have no grade, .* sample 0 of sums1/test/0007"):
+    with pytest.raises(
+        UserError, match="1 of 80 items x 1 samples have no grade, .* sample 0 of sums1/test/0007"
+    ):
         all_rows(make_suite(), tmp_path)
     assert not (tmp_path / "rows.jsonl").exists()
 
