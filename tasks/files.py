@@ -33,8 +33,8 @@ def writing(path: Path) -> Iterator[None]:
     # safetensors and tokenizers raise types of their own (one a bare Exception), with the error's number
     # in the text alone
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else _number_in(str(error))
-        if number not in NO_ROOM:
+        number = _room_number(error)
+        if number is None:
             raise
         raise InfrastructureError(
             f"{path}: not written, {NO_ROOM[number]} on its disk; make room and give the same command again, "
@@ -42,8 +42,16 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _number_in(text: str) -> int | None:
-    return next((number for number in NO_ROOM if f"(os error {number})" in text), None)
+def disk_is_full(error: BaseException) -> bool:
+    """Say whether an error, or what it came from, is a full disk."""
+    return _room_number(error) is not None or (error.__cause__ is not None and disk_is_full(error.__cause__))
+
+
+def _room_number(error: BaseException) -> int | None:
+    """Return the number of an error that means that there is no room; None for every other."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in NO_ROOM else None
+    return next((number for number in NO_ROOM if f"(os error {number})" in str(error)), None)
 
 
 @contextmanager
