@@ -135,6 +135,7 @@ def _row(suite: Suite, run: TrainedRun, step: int, task: str, split: Split, colu
             "git_sha": run.manifest["git_sha"],
             "git_dirty": run.manifest["git_dirty"],
             "versions": run.manifest["versions"],
+            "endpoints": suite.endpoints.digest(),
             "scored_at": utc_now(),
         }
     )
