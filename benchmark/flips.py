@@ -14,7 +14,7 @@ KINDS = ("gained", "lost", "gained_and_lost", "kept")
 
 
 def flip_counts(scores: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """Count, for every run, the items that training flipped between the untrained policy and the last checkpoint.
+    """Count, for every run, the items that training flipped from the first to the last checkpoint.
 
     Args:
         scores: as `items.item_scores` returns them. Items without a graded sample at either end are left out.
@@ -39,7 +39,7 @@ def flip_counts(scores: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
 
 def arm_flips(scores: pd.DataFrame, baseline: str, split: str = "test") -> pd.DataFrame:
-    """Count, at the last checkpoint, the items that one arm has right and the baseline of the same seed has not.
+    """Count the items that an arm has right at its last checkpoint and the baseline of that seed has not.
 
     Returns:
         One row per task, other arm and seed that the baseline has too: `only_arm`, `only_baseline`, `both`,
@@ -66,13 +66,15 @@ def moved_items(scores: pd.DataFrame, task: str, *, count: int, split: str = "te
 
     Returns:
         At most `count` items, those with the largest |mean over arms of last - base|, those gained first;
-        index: item; columns: (arm, step) -> mean over seeds of the item's accuracy, with step 0, the untrained
-        policy, in every arm.
+        index: item; columns: (arm, step) -> mean over seeds of the item's accuracy, with the untrained policy
+        as step 0 of every arm.
     """
     chosen = scores[(scores["split"] == split) & (scores["task"] == task)]
     base = chosen[chosen["arm"] == BASE].set_index("item")["mean"]
     trained = chosen[chosen["arm"] != BASE].groupby(["item", "arm", "step"])["mean"].mean().unstack("item").T
-    blocks = {arm: trained[arm].sort_index(axis=1) for arm in sorted(set(trained.columns.get_level_values(0)))}
+    blocks = {
+        arm: trained[arm].sort_index(axis=1) for arm in sorted(set(trained.columns.get_level_values(0)))
+    }
     for block in blocks.values():
         block.insert(0, 0, base.reindex(block.index))
     gain = sum(block.iloc[:, -1] - block.iloc[:, 0] for block in blocks.values()) / len(blocks)

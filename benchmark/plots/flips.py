@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmark.flips import arm_flips, flip_counts, moved_items
 from benchmark.filenames import file_stem
+from benchmark.flips import arm_flips, flip_counts, moved_items
 from benchmark.plots.style import CHARACTER_INCHES, LEGEND, dress, save, short
 
 MOST_ITEMS = 40
@@ -33,7 +33,7 @@ AGAINST = {"gained": "right in this arm only", "lost": "right in {baseline} only
 
 
 def draw_flips(scores: pd.DataFrame, folder: Path, *, baseline: str, smoke: bool = False) -> list[Path]:
-    """Draw `flipped_by_training` and `flipped_between_arms` (bars per task and arm) and `flips_TASK` (items over checkpoints).
+    """Draw bars, `flipped_by_training` and `flipped_between_arms`, and the items themselves, `flips_TASK`.
 
     Args:
         scores: as `items.item_scores` returns them.
@@ -78,7 +78,9 @@ def _bars(counts: pd.DataFrame, texts: dict[str, str], baseline: str, stem: Path
         axes.set_xlim(-left - 0.12 * span, widest + 0.12 * span)
     places[-1].set_xlabel("Items (lost to the left, gained to the right)", fontsize=9)
     figure.suptitle(title, fontsize=10)
-    handles = [Patch(edgecolor="0.2", linewidth=0.8, label=text, **FILLS[name]) for name, text in texts.items()]
+    handles = [
+        Patch(edgecolor="0.2", linewidth=0.8, label=text, **FILLS[name]) for name, text in texts.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=1, **LEGEND)
     return save(figure, stem)
 
@@ -87,7 +89,9 @@ def _bar_panel(axes: Axes, mean: pd.DataFrame, texts: dict[str, str], span: floa
     for at, row in enumerate(mean.to_dict("records")):
         start = {"gained": 0.0, "lost": -row["lost"], "gained_and_lost": row["gained"]}
         for name in texts:
-            axes.barh(at, row[name], left=start[name], height=0.62, edgecolor="0.2", linewidth=0.8, **FILLS[name])
+            axes.barh(
+                at, row[name], left=start[name], height=0.62, edgecolor="0.2", linewidth=0.8, **FILLS[name]
+            )
         end = row["gained"] + row.get("gained_and_lost", 0.0)
         again = f" +{row['gained_and_lost']:.3g}" if row.get("gained_and_lost") else ""
         axes.text(end + 0.01 * span, at, f"{row['gained']:.3g}{again}", va="center", fontsize=8)
@@ -116,16 +120,22 @@ def _heat(scores: pd.DataFrame, task: str, baseline: str, stem: Path, mark: str)
     places = figure.subplots(1, len(arms), squeeze=False, sharey=True)[0]
     for axes, arm in zip(places, arms, strict=True):
         block = mean[arm].dropna(axis=1, how="all")
-        axes.imshow(block.to_numpy(dtype=float), cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="none")
+        axes.imshow(
+            block.to_numpy(dtype=float), cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="none"
+        )
         shown = np.unique(np.linspace(0, block.shape[1] - 1, min(block.shape[1], 5)).round().astype(int))
         axes.set_xticks(shown, [f"{block.columns[at]:g}" for at in shown], fontsize=8)
         axes.set_title(short(arm, 22), fontsize=8.5)
         axes.tick_params(length=2)
     places[0].set_yticks(range(len(mean)), [short(item, 30) for item in mean.index], fontsize=7.5)
     figure.supxlabel("Optimizer steps", fontsize=9)
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), "gray_r"), ax=places.tolist(), fraction=0.04, pad=0.01)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), "gray_r"), ax=places.tolist(), fraction=0.04, pad=0.01
+    )
     bar.set_label("Share of seeds' answers that are right", fontsize=8)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     bar.ax.tick_params(labelsize=8)
-    figure.suptitle(f"{mark}{short(task)}: the {len(mean)} test items that moved most, gained first", fontsize=10)
+    figure.suptitle(
+        f"{mark}{short(task)}: the {len(mean)} test items that moved most, gained first", fontsize=10
+    )
     return save(figure, stem)

@@ -49,7 +49,13 @@ class Scale:
 
 
 def draw_forest(
-    effects: Sequence[Effect], styles: dict[str, ArmStyle], stem: Path, *, title: str, scale: Scale, header: tuple[str, ...]
+    effects: Sequence[Effect],
+    styles: dict[str, ArmStyle],
+    stem: Path,
+    *,
+    title: str,
+    scale: Scale,
+    header: tuple[str, ...],
 ) -> list[Path]:
     """Draw effects grouped by task; nothing is drawn where there is no effect at all.
 
@@ -124,7 +130,9 @@ def _frame(axes: Axes, effects: Sequence[Effect], scale: Scale, height: float) -
     axes.set_xlim(low - margin, high + margin)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     factor = 100 if scale.percent else 1
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(factor * value, 6):+g}" if value else "0"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{round(factor * value, 6):+g}" if value else "0")
+    )
 
 
 def _effect(axes: Axes, at: float, one: Effect, style: ArmStyle) -> None:

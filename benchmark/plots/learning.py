@@ -1,4 +1,4 @@
-"""Learning curves: the mean over seeds with its band, over steps, tokens or seconds; and every seed by itself."""
+"""Learning curves: the mean over seeds with its band over steps, tokens or seconds; every seed by itself."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def mean_curve(points: pd.DataFrame, axis: str, level: float = 0.95) -> Band:
     place_k = x_sk.mean(axis=0)
     x = np.unique(np.append(place_k[place_k < end], end))
     value_sk = np.array(
-        [np.interp(x, place, run["test"].to_numpy(dtype=float)) for place, run in zip(x_sk, runs, strict=True)]
+        [
+            np.interp(x, place, run["test"].to_numpy(dtype=float))
+            for place, run in zip(x_sk, runs, strict=True)
+        ]
     )
     return Band(x, [t_interval(value_s, level) for value_s in value_sk.T])
 
@@ -130,7 +133,7 @@ def draw_panel(
             color=style.colour,
             linestyle=style.line,
             marker=style.marker,
-            markersize=4.5,
+            markersize=5,
             markevery=slice(1, None),
             markeredgecolor="white",
             markeredgewidth=0.6,
@@ -184,8 +187,17 @@ def draw_seeds(
             for arm, style in styles.items():
                 if arm in run_by_arm:
                     run = run_by_arm[arm].sort_values("step")
-                    axes.plot(run["step"], run["test"], color=style.colour, linestyle=style.line, **_POINT, marker=style.marker)
-            axes.axhline(points.loc[points["step"] == 0, "test"].iloc[0], color=GREY, linestyle=":", linewidth=1.0)
+                    axes.plot(
+                        run["step"],
+                        run["test"],
+                        color=style.colour,
+                        linestyle=style.line,
+                        **_POINT,
+                        marker=style.marker,
+                    )
+            axes.axhline(
+                points.loc[points["step"] == 0, "test"].iloc[0], color=GREY, linestyle=":", linewidth=1.0
+            )
             axes.set_ylim(low - margin, high + margin)
             axes.set_title(f"seed {seed}", fontsize=9)
             dress(axes)

@@ -1,4 +1,4 @@
-"""The process tree over training: how much of a group's completions is shared, per arm with a band over seeds."""
+"""The process tree over training: how much of a group's completions is shared, per arm, with bands."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def draw_tree(
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, name: str, style: ArmStyle, *, first: int, arms: int) -> None:
-    """Draw one arm; its markers start at another place than those of the others, which may lie on its line."""
+    """Draw one arm; its markers start at another place than those of the others, which may lie on it."""
     fade = min(1.0, 3 / arms)
     value = rows.pivot(index="step", columns="seed", values=name).sort_index().dropna()
     if value.empty:

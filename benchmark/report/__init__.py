@@ -1,4 +1,4 @@
-"""The report of a suite: Markdown to read, CSV and JSON to compute with, LaTeX to print, text for the terminal."""
+"""The report of a suite: Markdown to read, CSV and JSON to compute with, LaTeX to print, terminal text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.compare import arm_table, summarize_runs
-from benchmark.endpoints import MACRO, Endpoints
+from benchmark.endpoints import Endpoints
 from benchmark.report.document import build, write
 from benchmark.report.results import Results, collect
 from benchmark.report.summary import facts
 from benchmark.report.terminal import terminal_text
 
-__all__ = ["Results", "collect", "write_report"]
+__all__ = ["Results", "collect", "facts", "write_report", "write_results"]
 
 
 def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the report
@@ -32,9 +31,9 @@ def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the re
 ) -> str:
     """Write a report in four formats; equal rows in any order give equal bytes.
 
-    `report.md` to read, `report.json` with every raw number, `report.tex` that shows all tables, and each table
-    as `tables/NAME.csv` and `tables/NAME.tex` (to \\input into a paper). CSV and JSON hold metric units; a
-    number that does not exist is an empty field or null. Percentages are for people only.
+    `report.md` to read, `report.json` with every raw number, `report.tex` that shows all tables, and each
+    table as `tables/NAME.csv` and `tables/NAME.tex` (to \\input into a paper). CSV and JSON hold metric units;
+    a number that does not exist is an empty field or null. Percentages are for people only.
 
     Args:
         frame: rows of one suite, as `rows.to_frame` returns them.
@@ -57,22 +56,23 @@ def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the re
             runs or unpaired seeds (`paired_differences`). Nothing is written then.
     """
     results = collect(frame, baseline=baseline, kind=kind, metric=metric, endpoints=endpoints)
-    heading = f"SMOKE: {title}" if results.smoke else title
     origin = facts(results.rows, command=command, commit=commit, engine=engine)
-    document = build(heading, origin, results, _other_metrics(frame, results), timing)
+    return write_results(results, out, title=title, origin=origin, timing=timing)
+
+
+def write_results(
+    results: Results, out: Path, *, title: str, origin: dict[str, str], timing: dict[str, str] | None = None
+) -> str:
+    """Write the report of frames that are there already; arguments and result as for `write_report`.
+
+    Args:
+        results: of `collect`.
+        out: folder, made when missing.
+        title: first heading.
+        origin: `summary.facts` of the rows.
+        timing: wall-clock lines for a last section.
+    """
+    heading = f"SMOKE: {title}" if results.smoke else title
     out.mkdir(parents=True, exist_ok=True)
-    write(document, out)
+    write(build(heading, origin, results, timing), out)
     return terminal_text(heading, results)
-
-
-def _other_metrics(frame: pd.DataFrame, results: Results) -> dict[str, pd.DataFrame]:
-    """Average the other metrics of the rows over seeds, where they are measured whole."""
-    kind = "smoke" if results.smoke else "real"
-    measured = frame[(frame["kind"] == kind) & (frame["missing"] == "")]
-    found = {}
-    for metric in sorted(set(measured["metric"]) - {results.metric}):
-        runs = summarize_runs(frame, metric=metric, kind=kind)
-        table = arm_table(runs[runs["task"] != MACRO])
-        order = table.assign(other=table["arm"] != results.baseline).sort_values(["task", "other", "arm"])
-        found[metric] = order.drop(columns="other")
-    return found

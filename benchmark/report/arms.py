@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pandas as pd
-
 from benchmark.endpoints import MACRO
 from benchmark.filenames import file_stem
 from benchmark.report.claims import NOUNS, task_name
 from benchmark.report.published import published_cell
 from benchmark.report.results import Results
-from benchmark.report.table import MISSING, Column, Table, percent, plain, points
+from benchmark.report.table import MISSING, Column, Table, number, percent, plain, points
 from benchmark.stats import Interval
 
 ARM = Column("arm", "arm", plain)
@@ -66,11 +64,18 @@ def group_table(results: Results, incomplete: dict[str, list[str]]) -> Table:
         f"{name}: no mean, because {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not measured."
         for name, missing in incomplete.items()
     )
-    return Table("groups", "Groups of tasks", columns, results.groups.to_dict("records"), note, f"{MISSING} (no group of tasks is measured whole)")
+    return Table(
+        "groups",
+        "Groups of tasks",
+        columns,
+        results.groups.to_dict("records"),
+        note,
+        f"{MISSING} (no group of tasks is measured whole)",
+    )
 
 
 def overview_table(results: Results, endpoint: str) -> Table:
-    """Return the arm x task table of one endpoint (matched by steps), with wins and losses against the baseline.
+    """Return the arm x task table of one endpoint, matched by steps, with wins and losses.
 
     An arrow marks a difference from the baseline that is significant after Holm's correction over the tasks.
     """
@@ -80,7 +85,9 @@ def overview_table(results: Results, endpoint: str) -> Table:
     places = [*tasks, *([MACRO] if MACRO in set(results.arms["task"]) else [])]
     value = {(row["task"], row["arm"]): row[endpoint] for row in results.arms.to_dict("records")}
     base = {row["task"]: row["base"].mean for row in results.arms.to_dict("records")}
-    records: list[dict[str, Any]] = [{"arm": "base", **{task: Judged(base[task], None, None, 0) for task in places}}]
+    records: list[dict[str, Any]] = [
+        {"arm": "base", **{task: Judged(base[task], None, None, 0) for task in places}}
+    ]
     for arm in results.arm_names:
         record: dict[str, Any] = {"arm": arm}
         for task in places:
@@ -95,9 +102,10 @@ def overview_table(results: Results, endpoint: str) -> Table:
         *(Column(name, heading, plain) for name, heading in TALLY.items()),
     ]
     note = (
-        f"Against {results.baseline}: a better or worse mean is won or lost; \N{UPWARDS ARROW} and \N{DOWNWARDS ARROW} mark the "
-        "differences that are significant after Holm's correction over the tasks, and \"of these significant\" counts them. "
-        "Tied: equal means. Equivalent: shown to lie within the margin. The tally is over tasks; a count of wins is no test."
+        f"Against {results.baseline}: a better or worse mean is won or lost; \N{UPWARDS ARROW} and "
+        "\N{DOWNWARDS ARROW} mark the differences that are significant after Holm's correction over the "
+        'tasks, and "of these significant" counts them. Tied: equal means. Equivalent: shown to lie '
+        "within the margin. The tally is over tasks; a count of wins is no test."
     )
     noun = NOUNS[endpoint]
     return Table(f"arms_by_task_{endpoint}", f"Arms and tasks: {noun}", columns, records, note)
@@ -146,26 +154,47 @@ def _judged(value: Judged) -> str:
 
 
 def peak_table(results: Results) -> Table:
-    """Return the peaks with the checkpoints that validation chose, beside the raw maximum of the test values."""
+    """Return the peaks with the checkpoints that validation chose.
+
+    The raw maximum of the test values stands only beside the optimism that equally good checkpoints would
+    show, which takes the grades of single items.
+    """
+    luck: dict[tuple[str, str], dict[str, float]] = {}
+    if results.optimism is not None:
+        names = ["raw_max", "optimism", "p_equal"]
+        luck = results.optimism.groupby(["task", "arm"])[names].mean().to_dict("index")
     records = []
     for row in results.arms.to_dict("records"):
         runs = results.runs[(results.runs["task"] == row["task"]) & (results.runs["arm"] == row["arm"])]
         steps = sorted(int(step) for step in runs["peak_step"])
         records.append(
             {"task": task_name(row["task"]), "arm": row["arm"], "peak": row["peak"]}
-            | {"peak_steps": steps, "at_the_end": sum(runs["peak_step"] == runs["last_step"])}
-            | {"raw_max": row["raw_max"], "n_seeds": row["n_seeds"]}
+            | {"peak_steps": steps, "at_the_end": int((runs["peak_step"] == runs["last_step"]).sum())}
+            | {"n_seeds": row["n_seeds"]}
+            | luck.get((row["task"], row["arm"]), {})
         )
     columns = (
         TASK,
         ARM,
         Column("peak", "peak (chosen on validation)", percent),
-        Column("peak_steps", "at step, by seed", _list),
+        Column("peak_steps", "at the steps", _list),
         Column("at_the_end", "seeds that chose the last checkpoint", plain),
-        Column("raw_max", "raw maximum (chosen on test: no result)", percent),
+        Column("raw_max", "raw maximum (chosen on test: no result)", percent, optional=True),
+        Column("optimism", "its expected optimism (points)", points, optional=True),
+        Column("p_equal", "how often equal checkpoints reach it", number(2), optional=True),
         COUNTS[0],
     )
-    return Table("peaks", "Peaks and their checkpoints", columns, records, "")
+    return Table("peaks", "Peaks and their checkpoints", columns, records, LUCK if luck else NO_LUCK)
+
+
+LUCK = (
+    "Raw maximum, optimism and frequency are means over runs. Optimism: by how much the maximum of "
+    "equally good checkpoints exceeds their common mean (parametric bootstrap over items)."
+)
+NO_LUCK = (
+    "The raw maximum over checkpoints is not shown: the optimism that belongs beside it takes the grades "
+    "of single items, which are not in this folder."
+)
 
 
 def _list(values: list[int]) -> str:
@@ -173,7 +202,7 @@ def _list(values: list[int]) -> str:
 
 
 def stability_table(results: Results) -> Table:
-    """Return whether runs kept what they had learnt: final, last three, drop from the peak, worst seed, collapses."""
+    """Return whether runs kept what they had learnt: drop from the peak, worst seed, collapses."""
     records = [row | {"task": task_name(row["task"])} for row in results.arms.to_dict("records")]
     columns = (
         TASK,
@@ -187,21 +216,17 @@ def stability_table(results: Results) -> Table:
         COUNTS[0],
     )
     note = (
-        "Collapsed: a run that rose by 3 points or more and kept less than half of its rise, or that ended 3 points "
-        "or more below the untrained policy."
+        "Collapsed: a run that rose by 3 points or more and kept less than half of its rise, or that "
+        "ended 3 points or more below the untrained policy."
     )
     return Table("stability", "Stability", columns, records, note)
 
 
-def metric_table(others: dict[str, pd.DataFrame]) -> Table:
-    """Return final value and peak by the other metrics of the rows, such as pass@4; no test reads them.
-
-    Args:
-        others: metric -> `arm_table` of it, in the order of tables.
-    """
+def metric_table(results: Results) -> Table:
+    """Return final value and peak by the other metrics of the rows, such as pass@4; no test reads them."""
     records = [
         {"metric": metric} | row | {"task": task_name(row["task"])}
-        for metric, arms in others.items()
+        for metric, arms in results.other_metrics.items()
         for row in arms.to_dict("records")
     ]
     values = (VALUES[0], VALUES[1], VALUES[3])

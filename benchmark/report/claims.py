@@ -7,9 +7,15 @@ from typing import Any
 
 from benchmark.endpoints import MACRO, Endpoints
 from benchmark.report.results import ALL_TASKS
-from benchmark.report.table import absent, number
+from benchmark.report.table import absent, number, quantity
 
-NOUNS = {"final": "final value", "peak": "peak", "auc": "area under the curve", "last3": "mean of the last three", "speed": "speed"}
+NOUNS = {
+    "final": "final value",
+    "peak": "peak",
+    "auc": "area under the curve",
+    "last3": "mean of the last three",
+    "speed": "speed",
+}
 """Endpoint -> what people read; times to levels are named by `noun`."""
 
 
@@ -57,9 +63,9 @@ def sentence(record: Mapping[str, Any], endpoints: Endpoints) -> str:
     alone = not record["difference"].low <= unchanged <= record["difference"].high
     corrected = " after correction over the tasks" if alone else ""
     return (
-        f"{against}: no difference shown{corrected} ({pairs}, adjusted p {record['p_holm']:.3g}); a difference inside "
-        f"[{low}, {high}]{' (an interval without correction)' if alone else ''}, or under the MDE of {_mde(record)}, "
-        f"cannot be ruled out{also}."
+        f"{against}: no difference shown{corrected} ({pairs}, adjusted p {record['p_holm']:.3g}); a "
+        f"difference inside [{low}, {high}]{' (an interval without correction)' if alone else ''}, or "
+        f"under the MDE of {_mde(record)}, cannot be ruled out{also}."
     )
 
 
@@ -73,11 +79,12 @@ def _claim(record: Mapping[str, Any]) -> str:
     """Say which way and by how much; of a time, "lower" is the better."""
     mean, verdict = record["difference"].mean, record["verdict"]
     if record["unit"] == "ratio":
-        return f"is {'faster' if verdict == 'higher' else 'slower'} than {record['baseline']}, {mean:.2f} times as fast"
+        faster = "faster" if verdict == "higher" else "slower"
+        return f"is {faster} than {record['baseline']}, {mean:.2f} times as fast"
     if record["unit"] == "metric":
         return f"is {verdict} than {record['baseline']} by {100 * abs(mean):.2f} points"
     sooner = "sooner" if verdict == "lower" else "later"
-    return f"is there {abs(mean):.3g} {record['unit']} {sooner} than {record['baseline']}"
+    return f"is there {quantity(abs(mean))} {record['unit']} {sooner} than {record['baseline']}"
 
 
 def _scale(record: Mapping[str, Any]) -> Callable[[float], str]:
@@ -85,11 +92,13 @@ def _scale(record: Mapping[str, Any]) -> Callable[[float], str]:
         return lambda value: f"{100 * value + 0.0:+.2f}"
     if record["unit"] == "ratio":
         return lambda value: f"{value:.2f}"
-    return lambda value: f"{value:+.3g}"
+    return lambda value: f"{'+' if value > 0 else ''}{quantity(value)}"
 
 
 def _mde(record: Mapping[str, Any]) -> str:
-    return mde_text(record) + {"metric": " points", "ratio": " times"}.get(record["unit"], f" {record['unit']}")
+    return mde_text(record) + {"metric": " points", "ratio": " times"}.get(
+        record["unit"], f" {record['unit']}"
+    )
 
 
 def mde_text(record: Mapping[str, Any]) -> str:
@@ -97,4 +106,6 @@ def mde_text(record: Mapping[str, Any]) -> str:
     if absent(record["mde"]):
         return number(3)(None)
     value = record["mde"]
-    return f"{100 * value:.2f}" if record["unit"] == "metric" else f"{value:.2f}" if record["unit"] == "ratio" else f"{value:.3g}"
+    if record["unit"] == "metric":
+        return f"{100 * value:.2f}"
+    return f"{value:.2f}" if record["unit"] == "ratio" else quantity(value)

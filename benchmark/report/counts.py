@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from benchmark.curves import BASE, COUNTS
-from benchmark.endpoints import MACRO
 from benchmark.report.arms import ARM, TASK
 from benchmark.report.results import Results
 from benchmark.report.table import Column, Show, Table, absent, plain
@@ -29,14 +26,17 @@ def count_table(results: Results) -> Table:
             known = {name: not chosen[name].isna().any() for name in NAMES}
             record |= {name: int(chosen[name].sum()) if known[name] else None for name in NAMES}
             total = record["n_completions"]
-            shares = {f"{name}_share": record[name] / total if total and known[name] else None for name in NAMES}
+            shares = {
+                f"{name}_share": record[name] / total if total and known[name] else None for name in NAMES
+            }
             records.append(record | shares)
     columns = [TASK, ARM, Column("n_completions", "completions", plain)]
     for name in NAMES:
         columns += [Column(name, name.removeprefix("n_"), plain), Column(f"{name}_share", "share", _share)]
     note = (
-        "Test split, all checkpoints and seeds. Truncated and unparsed completions count as wrong; ungraded ones are left "
-        'out of the values; loose: the answer stood neither in a box nor after "the answer is".'
+        "Test split, all checkpoints and seeds. Truncated and unparsed completions count as wrong; "
+        "ungraded ones are left out of the values; loose: the answer stood neither in a box nor after "
+        '"the answer is".'
     )
     return Table("counts", "Completions without a clean answer", columns, records, note)
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from benchmark.report import arms, counts, latex, markdown, pairs
 from benchmark.report.claims import sentence
 from benchmark.report.files import as_csv, as_records
@@ -37,7 +35,6 @@ def build(
     heading: str,
     facts: dict[str, str],
     results: Results,
-    others: dict[str, pd.DataFrame],
     timing: dict[str, str] | None = None,
 ) -> Document:
     """Put a report together.
@@ -46,7 +43,6 @@ def build(
         heading: its title.
         facts: where the numbers come from.
         results: the frames.
-        others: other metric -> `arm_table` of it.
         timing: what each stage took.
     """
     return Document(
@@ -54,14 +50,14 @@ def build(
         facts=facts,
         summary=summary(results),
         reading=how_to_read(results),
-        tables=_tables(results, others),
+        tables=_tables(results),
         claims=[sentence(record, results.endpoints) for record in results.differences.to_dict("records")],
         smoke=results.smoke,
         timing=timing or {},
     )
 
 
-def _tables(results: Results, others: dict[str, pd.DataFrame]) -> list[Table]:
+def _tables(results: Results) -> list[Table]:
     primary = results.endpoints.primary
     incomplete = incomplete_groups(results.tasks)
     missing = counts.unmeasured_table(results)
@@ -73,10 +69,12 @@ def _tables(results: Results, others: dict[str, pd.DataFrame]) -> list[Table]:
     tables += pairs.difference_tables(results)
     if not results.groups.empty and results.others:
         tables.append(pairs.group_difference_table(results))
+    by_item = pairs.item_table(results)
+    tables += [by_item] if by_item else []
     tables += [pairs.speed_table(results), pairs.level_table(results), pairs.time_table(results)]
     tables += [arms.peak_table(results), arms.stability_table(results)]
-    if others:
-        tables.append(arms.metric_table(others))
+    if results.other_metrics:
+        tables.append(arms.metric_table(results))
     tables.append(counts.count_table(results))
     model, names = str(results.rows["model"].iloc[0]), ["base", *results.arm_names]
     printed = published_table(model, names, results.arms)
@@ -84,7 +82,7 @@ def _tables(results: Results, others: dict[str, pd.DataFrame]) -> list[Table]:
 
 
 def write(document: Document, out: Path) -> None:
-    """Write `report.md`, `report.json`, `report.tex` and `tables/NAME.csv` and `.tex`; tables of before go."""
+    """Write `report.md`, `.json` and `.tex`, and `tables/NAME.csv` and `.tex`; tables of before go."""
     write_text(out / "report.md", as_markdown(document))
     write_json(out / "report.json", as_json(document))
     names = [table.name for table in document.tables]

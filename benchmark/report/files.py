@@ -14,7 +14,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def as_csv(table: Table) -> str:
-    """Return the table as CSV: what does not exist is an empty field, a number a number, a text never a formula.
+    """Return the table as CSV: a missing value is an empty field, a number a number, a text no formula.
 
     A text that begins like a formula gets an apostrophe in front, which spreadsheets take as "this is text".
     """

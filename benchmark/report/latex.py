@@ -1,4 +1,4 @@
-"""Tables as LaTeX with booktabs: one fragment per table to \\input into a paper, one document that shows all."""
+"""Tables as LaTeX with booktabs: a fragment each to \\input into a paper, one document that shows all."""
 
 from __future__ import annotations
 

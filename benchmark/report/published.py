@@ -43,7 +43,7 @@ def published() -> tuple[Printed, ...]:
 
 
 def published_cell(model: str, arm: str, task: str) -> str:
-    """Return the numbers printed for an arm and task with this starting policy, as text; "" where there are none.
+    """Return the numbers printed for an arm, task and starting policy as text; "" where there are none.
 
     >>> published_cell("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "lambda_grpo", "aime24")
     '36.7 % (β = 0), 40.0 % (β = 0.04)'
@@ -93,7 +93,9 @@ def published_table(model: str, arms: Collection[str], peaks: pd.DataFrame) -> T
         Column("ours", "ours: base, or peak chosen on validation", percent),
         Column("source", "source", plain),
     )
-    return Table("published", "Published elsewhere", columns, records, _note(record["source"] for record in records))
+    return Table(
+        "published", "Published elsewhere", columns, records, _note(record["source"] for record in records)
+    )
 
 
 def _note(sources: Iterable[str]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from benchmark.compare import arm_table, crossing_table, paired_differences, summarize_runs
 from benchmark.endpoints import MACRO, Endpoints
+from benchmark.item_pairs import item_differences, optimism_table
 from tasks.catalog import groups
 
 ALL_TASKS = "mean of all tasks"
@@ -29,6 +31,12 @@ class Results:
     """Like `arms`; its task is the name of a group of tasks."""
     group_differences: pd.DataFrame
     """Like `differences`, final, peak, auc and last three only."""
+    other_metrics: dict[str, pd.DataFrame]
+    """Metric of the rows that is not the report's, such as pass@4 -> `arms` by it, tasks only."""
+    scores: pd.DataFrame | None
+    """`items.item_scores`; None, and the next two with it, where the grades of single items are not here."""
+    optimism: pd.DataFrame | None
+    item_differences: pd.DataFrame | None
     baseline: str
     smoke: bool
     metric: str
@@ -51,7 +59,13 @@ class Results:
 
 
 def collect(
-    frame: pd.DataFrame, *, baseline: str, kind: str, metric: str, endpoints: Endpoints | None
+    frame: pd.DataFrame,
+    *,
+    baseline: str,
+    kind: str,
+    metric: str,
+    endpoints: Endpoints | None,
+    scores: pd.DataFrame | None = None,
 ) -> Results:
     """Compute the frames of a report.
 
@@ -61,6 +75,7 @@ def collect(
         kind: "real" or "smoke"; rows of the other kind are never read.
         metric: a fraction in [0, 1].
         endpoints: of the suite; None: the defaults.
+        scores: `items.item_scores` of the rows, where they are known.
 
     Raises:
         UserError: what `summarize_runs` and `paired_differences` refuse.
@@ -80,12 +95,27 @@ def collect(
         differences=differences,
         crossings=_ordered(crossing_table(runs), baseline),
         groups=_ordered(arm_table(group_runs), baseline) if grouped else pd.DataFrame(),
-        group_differences=_group_differences(group_runs, baseline, endpoints) if grouped else differences.iloc[:0],
+        group_differences=_group_differences(group_runs, baseline, endpoints)
+        if grouped
+        else differences.iloc[:0],
+        other_metrics=_other_metrics(frame, baseline, metric, kind),
+        scores=scores,
+        optimism=None if scores is None else optimism_table(scores, np.random.default_rng(0)),
+        item_differences=None if scores is None else item_differences(scores, baseline),
         baseline=baseline,
         smoke=kind == "smoke",
         metric=metric,
         endpoints=endpoints or Endpoints(),
     )
+
+
+def _other_metrics(frame: pd.DataFrame, baseline: str, metric: str, kind: str) -> dict[str, pd.DataFrame]:
+    measured = frame[(frame["kind"] == kind) & (frame["missing"] == "")]
+    found = {}
+    for other in sorted(set(measured["metric"]) - {metric}):
+        runs = summarize_runs(frame, metric=other, kind=kind)
+        found[other] = _ordered(arm_table(runs[runs["task"] != MACRO]), baseline)
+    return found
 
 
 def measured_groups(tasks: list[str]) -> dict[str, list[str]]:
@@ -119,7 +149,9 @@ def _group_runs(
     """Sum up the mean over a group's tasks; all validation rows stay, they choose the checkpoints."""
     chosen = rows[(rows["split"] == "validation") | rows["task"].isin(tasks)]
     bare = (endpoints or Endpoints()).model_copy(update={"levels": {}, "reference": {}})
-    runs = summarize_runs(chosen.drop(columns="endpoints", errors="ignore"), endpoints=bare, metric=metric, kind=kind)
+    runs = summarize_runs(
+        chosen.drop(columns="endpoints", errors="ignore"), endpoints=bare, metric=metric, kind=kind
+    )
     return runs[runs["task"] == MACRO].assign(task=name)
 
 

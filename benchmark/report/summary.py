@@ -49,7 +49,11 @@ def verdict(record: dict[str, Any]) -> str:
 def _corrected(results: Results, primary: int) -> str:
     if len(results.tasks) == 1:
         return " (uncorrected: one task)"
-    return f" (those are not corrected for being {primary}), the others by Holm over tasks only" if primary > 1 else ", the others corrected by Holm over tasks only"
+    return (
+        f" (those are not corrected for being {primary}), the others by Holm over tasks only"
+        if primary > 1
+        else ", the others corrected by Holm over tasks only"
+    )
 
 
 def _measured(results: Results) -> str:
@@ -59,10 +63,10 @@ def _measured(results: Results) -> str:
     items = results.runs[results.runs["task"] != MACRO].groupby("task")["n_items"].min()
     completions = int(results.runs[results.runs["task"] != MACRO]["n_completions"].sum())
     return (
-        f"Measured: {len(results.arm_names)} arms ({', '.join(results.arm_names)}), {_span(low, high)} training "
-        f"seed{'' if high == 1 else 's'} each, {trained['step'].nunique()} checkpoints a run, "
-        f"{', '.join(f'{task} ({count} items)' for task, count in items.items())}; "
-        f"{completions} graded completions on test."
+        f"Measured: {len(results.arm_names)} arms ({', '.join(results.arm_names)}), {_span(low, high)} "
+        f"training seed{'' if high == 1 else 's'} each, {trained['step'].nunique()} checkpoints a run, "
+        f"{', '.join(f'{task} ({count} items)' for task, count in items.items())}; {completions} graded "
+        "completions on test."
     )
 
 
@@ -71,7 +75,7 @@ def _span(low: int, high: int) -> str:
 
 
 def facts(rows: pd.DataFrame, *, command: str, commit: str, engine: str) -> dict[str, str]:
-    """Return what the numbers come from: command, commits, engine, versions, suite, starting policy, metric."""
+    """Return where the numbers come from: command, commits, engine, versions, suite, policy, metric."""
     places = zip(rows["git_sha"], rows["git_dirty"], strict=True)
     commits = sorted({f"{sha} with uncommitted changes" if dirty else sha for sha, dirty in places})
     versions = sorted({f"{name} {version}" for found in rows["versions"] for name, version in found.items()})
@@ -90,9 +94,9 @@ def how_to_read(results: Results) -> str:
     seeds = results.runs.groupby(["task", "arm"]).size()
     low, high = int(seeds.min()), int(seeds.max())
     return (
-        f"Brackets: 95 % t interval over {_span(low, high)} training seed{'' if high == 1 else 's'}; the items are "
-        "fixed, so it speaks about these items only.\n"
-        "Final, peak and area are test values. Peak is the test value at the step that validation picks. "
-        "The area is the mean height of the curve from step 0 to the last step.\n"
-        "Base is one untrained policy, the same for every arm: it has no interval over seeds."
+        f"Brackets: 95 % t interval over {_span(low, high)} training seed{'' if high == 1 else 's'}; the "
+        "items are fixed, so it speaks about these items only.\nFinal, peak and area are test values. "
+        "Peak is the test value at the step that validation picks. The area is the mean height of the "
+        "curve from step 0 to the last step.\nBase is one untrained policy, the same for every arm: it "
+        "has no interval over seeds."
     )

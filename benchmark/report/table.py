@@ -25,6 +25,8 @@ class Column:
     show: Show
     optional: bool = False
     """People do not see the column where no record has a value."""
+    machines_only: bool = False
+    """People read it in another column."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ class Table:
         def empty(name: str) -> bool:
             return all(absent(record.get(name)) or record.get(name) == "" for record in self.records)
 
-        return [column for column in self.columns if not (column.optional and empty(column.name))]
+        return [
+            column
+            for column in self.columns
+            if not (column.machines_only or (column.optional and empty(column.name)))
+        ]
 
 
 def absent(value: Any) -> bool:
@@ -78,8 +84,22 @@ def number(digits: int) -> Show:
     return lambda value: MISSING if absent(value) else f"{value:.{digits}g}"
 
 
+def quantity(value: float | None) -> str:
+    """Write steps, tokens or seconds with four digits and no exponent.
+
+    >>> quantity(17460.3), quantity(4.0524), quantity(64.0)
+    ('17460', '4.052', '64')
+    """
+    return MISSING if absent(value) else f"{float(f'{value:.4g}'):.12g}"
+
+
+def quantities(value: Interval | float | None) -> str:
+    """Write an `Interval` of such numbers with its bounds."""
+    return _with_bounds(value, quantity, "")
+
+
 def percent(value: Interval | float | None) -> str:
-    """Write a share of 1 in percent, with its bounds; bounds that do not exist show as a dash with the reason.
+    """Write a share of 1 in percent with its bounds, or the reason why there are none.
 
     >>> percent(Interval(0.5, 0.45, 0.55, 5)), percent(Interval(0.5, None, None, 1)), percent(0.5)
     ('50.0 % [45.0, 55.0]', '50.0 % [–: 1 seed]', '50.0 %')
