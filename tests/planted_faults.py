@@ -148,7 +148,7 @@ def tree_mask_dropped() -> None:
         tokens = len(packing.ids_m)
         one = plain([packing.ids_m.tolist()])
         assert len(one.ids_m) == tokens
-        return replace(one, node_bt=packing.node_bt)
+        return replace(one, node_bt=packing.node_bt, position_m=packing.position_m)
 
     def open_policy(*args: Any) -> Any:
         policy = proved(*args)
