@@ -55,7 +55,7 @@ class Suite(Settings):
     train: dict[str, Any] = Field(default_factory=dict)
     """Recipe keys that this suite overrides."""
     arm: dict[str, ArmCommand] = Field(default_factory=dict)
-    """Arms of this suite's own, [arm.NAME] with summary and command; one may take the place of a known arm."""
+    """Arms of this suite's own, [arm.NAME] with summary and command; one may take a known arm's place."""
     tasks: list[str] = Field(min_length=1)
     """Tasks or groups of them."""
     splits: list[Split] = Field(default=list(SCORED), min_length=1)

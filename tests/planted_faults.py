@@ -91,7 +91,9 @@ def eos_dropped() -> None:
     def build_group(group: Any, *args: Any) -> Any:
         built = plain(group, *args)
         rows = [
-            row if completion.finish is Finish.LENGTH else replace(
+            row
+            if completion.finish is Finish.LENGTH
+            else replace(
                 row, weight_t=_without_last(row.weight_t), kl_weight_t=_without_last(row.kl_weight_t)
             )
             for row, completion in zip(built.rows, group.completions, strict=True)

@@ -5,10 +5,10 @@ At each look two one-sided paired t tests are made of all pairs so far, against 
     p_worse      = P(T <= mean / se)               small: the candidate is worse than the baseline
     p_acceptable = P(T >= (mean + margin) / se)    small: it is not worse by the margin or more
 
-with T Student's t with n - 1 degrees of freedom and se = SD(ddof 1) / sqrt(n). FAIL where p_worse reaches the
-threshold, else PASS where p_acceptable does, else more pairs. The thresholds spend 5 % over the looks (O'Brien
-and Fleming's shape): a candidate that changes nothing is failed in at most 5 % of all gates, and one that is
-worse by exactly the margin passes in at most 5 %.
+with T Student's t with n - 1 degrees of freedom and se = SD(ddof 1) / sqrt(n). FAIL where p_worse reaches
+the threshold, else PASS where p_acceptable does, else more pairs. The thresholds spend 5 % over the looks
+(in the shape of O'Brien and Fleming): a candidate that changes nothing is failed in at most 5 % of all gates,
+and one that is worse by exactly the margin passes in at most 5 %.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -114,9 +115,8 @@ def decide(
 def look(difference_s: np.ndarray, threshold: float, *, margin: float = MARGIN, last: bool) -> Decision:
     """Make both tests of one look.
 
-    Equal differences have no spread, so no test can be made of them. One that is 0 throughout, or a gain, or
-    a loss of at least the margin in every pair needs none at n pairs only where the pairs themselves are
-    beyond doubt, which equal accuracies of few items are not: such a look never decides by itself.
+    Equal differences have no spread, and a t test of them would be certain of anything. They mean that the
+    items are few or that something is not what it seems, so such a look does not decide.
 
     Args:
         difference_s: (n,) n >= 2.
@@ -173,7 +173,7 @@ def next_look(pairs: int, looks: Sequence[int] = LOOKS) -> int | None:
 
 
 def _check_plan(margin: float, looks: Sequence[int], thresholds: Sequence[float]) -> None:
-    rising = all(a < b for a, b in zip(looks, looks[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(looks))
     sound = len(looks) == len(thresholds) and len(looks) > 0 and looks[0] >= 2 and rising
     if not (sound and margin > 0 and all(0 < p < 0.5 for p in thresholds)):
         raise ValueError(
