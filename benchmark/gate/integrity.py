@@ -35,6 +35,7 @@ def differences(candidate: Results, baseline: Results) -> Iterator[tuple[str, ob
     """Yield (what, candidate's, baseline's) of everything that must be equal and is not."""
     pairs: list[tuple[str, object, object]] = [
         ("digest of what the suite asks for", candidate.protocol[:12], baseline.protocol[:12]),
+        ("digest of the endpoints", candidate.endpoints[:12], baseline.endpoints[:12]),
         ("arm", candidate.arm, baseline.arm),
         ("checkpoint grid", candidate.steps, baseline.steps),
         ("device", candidate.device, baseline.device),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.gate.decide import MARGIN
 from benchmark.gate.health import checked_names
 from benchmark.gate.items import final_items
 from benchmark.gate.stops import IntegrityError, TooLittleError
@@ -59,6 +60,8 @@ class Results(Settings):
     suite: dict[str, Any]
     protocol: str
     """Digest of everything in the suite that decides what is measured."""
+    endpoints: str
+    """Digest of the suite's endpoints."""
     arm: str
     steps: list[int]
     """Of the curves, 0 first."""
@@ -135,6 +138,7 @@ def read_results(out: Path, suite: Suite, seeds: Iterable[int] | None = None) ->
     return Results(
         suite=suite.model_dump(mode="json"),
         protocol=protocol_digest(suite),
+        endpoints=suite.endpoints.digest(),
         arm=arm,
         steps=steps,
         engine=str(rows["engine"].iloc[0]),
@@ -152,8 +156,14 @@ def the_arm(suite: Suite) -> str:
     """Return the only arm of a suite.
 
     Raises:
-        UserError: it has several.
+        UserError: it has several, or the suite declares another endpoint or margin than the gate's plan.
     """
+    declared = (suite.endpoints.primary, suite.endpoints.primary_axis, suite.endpoints.margin)
+    if declared != ("auc", "steps", MARGIN):
+        raise UserError(
+            f"suite {suite.name!r} declares {', '.join(map(str, declared))}: the gate's plan is auc over steps "
+            f"with a margin of {MARGIN}; leave [endpoints] out of its suite"
+        )
     if len(suite.arms) > 1:
         raise UserError(
             f"suite {suite.name!r} has arms {', '.join(suite.arms)}: the gate judges one; add "
