@@ -1,8 +1,8 @@
 """A/A study: one arm against itself on disjoint seeds. How large is noise, and do the tests keep their word?
 
-Every comparison here is between runs of the same arm, so whatever a test claims is a false alarm; where a test
-claims that there is no loss, the runs are shifted by the margin first. Pairs of an A/A study have nothing in
-common but the items. Those of a real comparison share the seed too, and as a rule spread less.
+Every comparison here is between runs of the same arm, so whatever a test claims is a false alarm; where a
+test claims that there is no loss, the runs are shifted by the margin first. Pairs of an A/A study have the
+items in common and nothing else. Those of a real comparison share the seed too, and spread less as a rule.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class Alarms:
 def count_alarms(test: str, source: str, claims: Sequence[bool], note: str = "") -> Alarms:
     """Count claims and put an exact (Clopper-Pearson) interval around their rate.
 
-    >>> count_alarms("t", "real", [False] * 20).high
-    0.16843347098308536
+    >>> round(count_alarms("t", "real", [False] * 20).high, 6)
+    0.168433
     """
     alarms, trials = sum(claims), len(claims)
     low = high = None

@@ -119,7 +119,8 @@ def _need_lines(found: dict[str, Any]) -> list[str]:
     return [
         f"A paired t test finds {100 * found['effect']:g} points of AUC with power 0.8 from "
         f"**{found['seeds_needed']} pairs** on; the suite's {found['pairs']} pairs find "
-        f"{100 * found['mde']:.2f} points. Pairs here share the items alone; those of one seed spread less as a rule."
+        f"{100 * found['mde']:.2f} points. "
+        "Pairs here share the items alone; those of one seed spread less as a rule."
     ]
 
 

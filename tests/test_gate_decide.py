@@ -125,7 +125,7 @@ def test_next_look() -> None:
 
 
 def test_thresholds_spend_5_percent_together() -> None:
-    """Without a stop for PASS: the chance that any look would call noise a loss. 0.0492 with 400,000 draws."""
+    """Without a stop for PASS: the chance that any look would call noise a loss. 400,000 draws: 0.0492."""
     generator = np.random.default_rng(3)
     draws = generator.normal(size=(60_000, LOOKS[-1]))
     crossed = np.zeros(len(draws), dtype=bool)

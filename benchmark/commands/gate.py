@@ -40,9 +40,11 @@ def add(commands: Commands) -> None:
 def _gate(arguments: argparse.Namespace) -> None:
     from benchmark.gate.judge import Judgement
     from benchmark.gate.outputs import markdown, write_outputs
+    from benchmark.gate.results import the_arm
     from benchmark.gate.stops import CODES, GateStop
 
     suite, folder = _candidate(arguments)
+    the_arm(suite)  # refuses a suite that the gate has no plan for
     out = folder or arguments.out or _default_out(suite)
     verdict = (arguments.out or folder / "gate") if folder else out
     try:

@@ -161,8 +161,8 @@ def the_arm(suite: Suite) -> str:
     declared = (suite.endpoints.primary, suite.endpoints.primary_axis, suite.endpoints.margin)
     if declared != ("auc", "steps", MARGIN):
         raise UserError(
-            f"suite {suite.name!r} declares {', '.join(map(str, declared))}: the gate's plan is auc over steps "
-            f"with a margin of {MARGIN}; leave [endpoints] out of its suite"
+            f"suite {suite.name!r} declares {', '.join(map(str, declared))}: the gate's plan is auc over "
+            f"steps with a margin of {MARGIN}; leave [endpoints] out of its suite"
         )
     if len(suite.arms) > 1:
         raise UserError(
