@@ -81,9 +81,9 @@ def check_sets(suite: Suite, *, allow_missing: bool) -> None:
             "; ".join(missing.values()) + "; or go on without, with --allow-missing: the rows will say why"
         )
     left = {split for task, split in suite.scored() if task not in missing}
-    if left != set(SCORED):
+    if left != set(suite.splits):
         raise UserError(
-            f"without {', '.join(missing)} the suite has no {min(set(SCORED) - left)} split to score; "
+            f"without {', '.join(missing)} the suite has no {min(set(suite.splits) - left)} split to score; "
             "fetch one of them"
         )
 

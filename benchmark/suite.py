@@ -58,8 +58,12 @@ class Suite(Settings):
     """Training seeds, the same for every arm: the unit of inference."""
     train: dict[str, Any] = Field(default_factory=dict)
     """Recipe keys that this suite overrides."""
+    arm: dict[str, ArmCommand] = Field(default_factory=dict)
+    """Arms of this suite's own, [arm.NAME] with summary and command; one may take a known arm's place."""
     tasks: list[str] = Field(min_length=1)
-    """Tasks or groups of them; every checkpoint answers the validation and the test split of each."""
+    """Tasks or groups of them."""
+    splits: list[Split] = Field(default=list(SCORED), min_length=1)
+    """What every checkpoint answers of each task; a suite of the gate alone needs no test split."""
     temperature: float | None = Field(default=None, ge=0)
     """0 is greedy; every task's own where nothing is given, like the three keys below."""
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -78,11 +82,16 @@ class Suite(Settings):
 
     @field_validator("arms")
     @classmethod
-    def _known_arms(cls, arms: list[str]) -> list[str]:
-        for arm in arms:
-            if arm not in arm_commands():
-                raise ValueError(f"there is no arm {arm!r}; {closest(arm, arm_commands())}")
+    def _arms_once(cls, arms: list[str]) -> list[str]:
         return _distinct(arms)
+
+    @field_validator("splits")
+    @classmethod
+    def _scored_splits(cls, splits: list[Split]) -> list[Split]:
+        for split in splits:
+            if split not in SCORED:
+                raise ValueError(f"{split!r} is not scored; choose from {', '.join(SCORED)}")
+        return _distinct(splits)
 
     @field_validator("tasks")
     @classmethod
@@ -104,6 +113,10 @@ class Suite(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        commands = self.commands()
+        for arm in self.arms:
+            if arm not in commands:
+                raise ValueError(f"arms: there is no arm {arm!r}; {closest(arm, commands)}")
         if self.baseline not in self.arms:
             raise ValueError(
                 f"baseline={self.baseline!r} is not trained; {closest(self.baseline, self.arms)}"
@@ -115,6 +128,10 @@ class Suite(Settings):
                 f"endpoints: levels for {task!r}, which is not asked; {closest(task, self.tasks)}"
             )
         return self
+
+    def commands(self) -> dict[str, ArmCommand]:
+        """Return how each arm is trained that this suite may name."""
+        return arm_commands() | self.arm
 
     def decoding(self, task: str) -> Decoding:
         """Return how a task is decoded in this suite."""
@@ -128,7 +145,7 @@ class Suite(Settings):
 
     def scored(self) -> list[tuple[str, Split]]:
         """Return every task and split that a checkpoint answers."""
-        return [(task, split) for task in self.tasks for split in SCORED if split in splits_of(task)]
+        return [(task, split) for task in self.tasks for split in self.splits if split in splits_of(task)]
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -150,12 +167,12 @@ def run_folder(out: Path, arm: str, seed: int) -> Path:
 
 def train_command(suite: Suite, out: Path, arm: str, seed: int) -> list[str]:
     """Return the command that trains one arm with one seed."""
-    return _filled(suite, arm_commands()[arm].command, str(run_folder(out, arm, seed)), seed)
+    return _filled(suite, suite.commands()[arm].command, str(run_folder(out, arm, seed)), seed)
 
 
 def check_command(suite: Suite, arm: str, seed: int) -> list[str]:
     """Return the command that checks what `train_command` would be given; empty where the arm has none."""
-    command = arm_commands()[arm].check
+    command = suite.commands()[arm].check
     return _filled(suite, command, "", seed) if command else []
 
 

@@ -1,0 +1,50 @@
+"""`python -m benchmark aa SUITE`: one arm against itself on disjoint seeds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmark.commands.common import (
+    Commands,
+    at_least_1,
+    chosen_engine,
+    chosen_suite,
+    overrides,
+    set_flags,
+    suite_flags,
+)
+from tasks.settings import claim_folder
+
+
+def add(commands: Commands) -> None:
+    """Declare the command."""
+    aa = commands.add_parser(
+        "aa",
+        parents=[suite_flags(), set_flags()],
+        help="train one arm on disjoint seeds: how large is noise, do the tests keep their word",
+    )
+    aa.add_argument("--seeds", type=at_least_1, default=40, help="runs, seeds 0 to N - 1 (default 40)")
+    aa.add_argument("--jobs", type=at_least_1, help="processes side by side (default: one per core)")
+    aa.set_defaults(act=_aa)
+
+
+def _aa(arguments: argparse.Namespace) -> None:
+    from benchmark.aa_report import study, write_study
+    from benchmark.gate.results import read_results
+    from benchmark.generate import check_sets
+    from benchmark.run import default_jobs, run_suite
+
+    suite, out = chosen_suite(arguments)
+    out = arguments.out or Path("results/local") / f"aa_{suite.name}"
+    seeds = list(range(arguments.seeds))
+    words = ["--set", f"seeds={json.dumps(seeds)}", "--set", f'arms=["{suite.baseline}"]']
+    whole = suite.model_copy(update={"seeds": seeds, "arms": [suite.baseline]})
+    check_sets(whole, allow_missing=arguments.allow_missing)
+    claim_folder(out, "suite.json", whole)
+    engine = chosen_engine(arguments, suite)
+    words = [arguments.suite, *overrides(arguments), *words]
+    run_suite(whole, words, out, engine, arguments.jobs or default_jobs())
+    print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds))))
+    print(f"study: {out / 'aa.md'}, {out / 'aa.json'}")

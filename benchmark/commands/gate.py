@@ -1,0 +1,124 @@
+"""`python -m benchmark gate CANDIDATE --baseline FILE`: does the trainer learn as the baseline's did?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmark.commands.common import Commands, at_least_1, chosen_engine, overrides
+from benchmark.suite import SUITES, Suite, load_suite
+from tasks.errors import InfrastructureError, UserError
+from tasks.settings import build_settings
+
+
+def add(commands: Commands) -> None:
+    """Declare the command."""
+    gate = commands.add_parser(
+        "gate",
+        help="hold a suite, trained with the present checkout, against a baseline",
+        description="Exit codes: 0 pass, 1 regression, 2 usage, 3 inconclusive, 5 measured nothing or too "
+        "little, 6 integrity, 7 infrastructure. docs/gate.md explains the decision.",
+    )
+    gate.add_argument("candidate", help="a suite (name or .toml file), or a results folder that exists")
+    mode = gate.add_mutually_exclusive_group()
+    mode.add_argument("--baseline", type=Path, help="default: results/baselines/SUITE.json")
+    mode.add_argument(
+        "--write-baseline", type=Path, metavar="FILE", help="write or rotate a baseline instead"
+    )
+    gate.add_argument("--reason", default="", help="why the baseline is written; goes into the file")
+    gate.add_argument(
+        "--out", type=Path, help="folder of runs and verdict (default: one per state of the code)"
+    )
+    gate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a suite key")
+    gate.add_argument("--engine", choices=("transformers", "vllm"), help="what decodes; overrides the suite")
+    gate.add_argument("--jobs", type=at_least_1, help="processes side by side (default: one per core)")
+    gate.set_defaults(act=_gate)
+
+
+def _gate(arguments: argparse.Namespace) -> None:
+    from benchmark.gate.judge import Judgement
+    from benchmark.gate.outputs import markdown, write_outputs
+    from benchmark.gate.results import the_arm
+    from benchmark.gate.stops import CODES, GateStop
+
+    suite, folder = _candidate(arguments)
+    the_arm(suite)  # refuses a suite that the gate has no plan for
+    out = folder or arguments.out or _default_out(suite)
+    verdict = (arguments.out or folder / "gate") if folder else out
+    try:
+        if arguments.write_baseline:
+            _write(arguments, suite, folder, out)
+            return
+        judgement = _judge(arguments, suite, folder, out)
+    except (GateStop, InfrastructureError) as stop:
+        outcome = stop.outcome if isinstance(stop, GateStop) else "infrastructure"
+        judgement = Judgement(outcome=outcome, headline=str(stop))
+    paths = write_outputs(verdict, suite.name, judgement)
+    print(markdown(suite.name, judgement))
+    print(f"verdict: {', '.join(str(path) for path in paths)}")
+    sys.exit(CODES[judgement.outcome])
+
+
+def _candidate(arguments: argparse.Namespace) -> tuple[Suite, Path | None]:
+    """Return the suite, and its folder where the candidate is one."""
+    folder = Path(arguments.candidate)
+    if not folder.is_dir() or (SUITES / f"{arguments.candidate}.toml").exists():
+        return load_suite(arguments.candidate, arguments.set), None
+    if arguments.set or arguments.engine or arguments.jobs:
+        raise UserError(
+            f"{folder}: is a results folder, nothing is run; leave --set, --engine and --jobs out"
+        )
+    path = folder / "suite.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise UserError(f"{path}: missing or damaged; name a suite or a folder of results") from None
+    return build_settings(Suite, config, source=str(path)), folder
+
+
+def _default_out(suite: Suite) -> Path:
+    from benchmark.gate.flow import code_digest
+
+    return Path("results/local/gate") / f"{suite.name}_{suite.digest()[:6]}_{code_digest()[:12]}"
+
+
+def _judge(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> "Judgement":  # noqa: F821, UP037
+    from benchmark.gate.baseline import read_baseline
+    from benchmark.gate.flow import claim, gate_folder, gate_suite
+    from benchmark.run import default_jobs
+
+    baseline = read_baseline(arguments.baseline or Path("results/baselines") / f"{suite.name}.json")
+    if folder:
+        return gate_folder(suite, folder, baseline)
+    claim(suite, out)
+    engine = chosen_engine(arguments, suite)
+    jobs = arguments.jobs or default_jobs()
+    words = [arguments.candidate, *overrides(arguments)]
+    return gate_suite(suite, words, out, baseline, engine, jobs, report=lambda line: print(line, flush=True))
+
+
+def _write(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> None:
+    from benchmark.gate.baseline import write_baseline
+    from benchmark.gate.decide import LOOKS
+    from benchmark.gate.flow import claim, health, run_part
+    from benchmark.gate.integrity import check_integrity
+    from benchmark.gate.results import read_results
+    from benchmark.gate.stops import IntegrityError
+    from benchmark.run import default_jobs
+
+    if folder is None:
+        claim(suite, out)
+        engine = chosen_engine(arguments, suite)
+        words = [arguments.candidate, *overrides(arguments)]
+        run_part(suite, words, out, suite.seeds, engine, arguments.jobs or default_jobs())
+    results = read_results(out, suite)
+    check_integrity(results, results)  # no seed twice
+    if broken := health(suite, out, results, ()):
+        raise IntegrityError(f"no baseline from a broken trainer: {broken}")
+    baseline = write_baseline(arguments.write_baseline, results, arguments.reason)
+    print(
+        f"{arguments.write_baseline}: {len(results.runs)} runs of {results.arm}, {len(baseline.history)} "
+        f"baselines before it; the last look reads {LOOKS[-1]} pairs"
+    )

@@ -1,0 +1,152 @@
+"""Train and score a candidate as far as the next look needs it, and judge."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmark.gate.baseline import PLAN, Baseline
+from benchmark.gate.decide import LOOKS
+from benchmark.gate.health import Break, first_break
+from benchmark.gate.judge import Judgement, judge
+from benchmark.gate.results import Results, protocol_digest, read_metrics, read_results, the_arm
+from benchmark.gate.stops import IntegrityError, TooLittleError
+from benchmark.run import run_suite
+from benchmark.suite import Suite, run_folder
+from tasks.errors import InfrastructureError, UserError
+from tasks.files import write_json
+from tasks.settings import claim_folder
+
+PILOT = 1
+"""Runs whose health is looked at before the first look: most broken trainers need no more."""
+OWN_PROOFS = ("WeightMismatch", "FloatingPointError")
+"""Errors with which a trainer stops because what it computed is wrong; any other error is a crash."""
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("benchmark", "tasks", "trainer")
+CLAIM = "gate_code.json"
+
+
+def gate_suite(
+    suite: Suite,
+    words: Sequence[str],
+    out: Path,
+    baseline: Baseline,
+    engine: str,
+    jobs: int,
+    report: Callable[[str], None] = lambda line: None,
+) -> Judgement:
+    """Train and score with the present checkout until the pairs decide.
+
+    Args:
+        suite: what to train; seeds that the baseline lacks are not trained.
+        words: that name it on a command line, for the workers.
+        out: its results folder, of this code alone (`claim`).
+        baseline: to hold it against.
+        engine: "transformers" or "vllm".
+        jobs: processes at a time.
+        report: takes a line per look.
+
+    Raises:
+        IntegrityError, TooLittleError: see `judge`.
+        InfrastructureError: a trainer or an engine crashed.
+    """
+    if protocol_digest(suite) != baseline.results.protocol:
+        raise IntegrityError(
+            f"baseline invalid: suite {suite.name} asks for other things than the baseline's suite; take the "
+            "suite that the baseline was written for, or write a new baseline with the reason"
+        )
+    seeds = [run.seed for run in baseline.results.runs if run.seed in suite.seeds]
+    looks = [n for n in LOOKS if n <= len(seeds)]
+    if not looks:
+        raise TooLittleError(
+            f"{len(seeds)} seeds in common with the baseline: the first look needs {LOOKS[0]}"
+        )
+    for n in (PILOT, *looks):
+        try:
+            run_part(suite, words, out, seeds[:n], engine, jobs)
+        except (InfrastructureError, UserError):
+            if proof := own_proof(suite, out, seeds[:n]):
+                return proof
+            raise
+        results = read_results(out, suite, seeds[:n])
+        broken = health(suite, out, results, baseline.results.checked)
+        if n == PILOT and broken is None:
+            continue
+        judgement = judge(results, baseline, broken, can_add=n < looks[-1])
+        report(f"look at {n} pairs: {judgement.outcome}, {judgement.headline}")
+        if judgement.outcome != "more":
+            return judgement
+    raise AssertionError("the last look decides")
+
+
+def gate_folder(suite: Suite, out: Path, baseline: Baseline) -> Judgement:
+    """Judge results that are there; nothing is trained."""
+    results = read_results(out, suite)
+    return judge(results, baseline, health(suite, out, results, baseline.results.checked), can_add=False)
+
+
+def run_part(
+    suite: Suite, words: Sequence[str], out: Path, seeds: Sequence[int], engine: str, jobs: int
+) -> None:
+    """Train, generate and score some seeds of a suite; what is done already is not done again."""
+    part = suite.model_copy(update={"seeds": list(seeds)})
+    run_suite(part, [*words, "--set", f"seeds={json.dumps(list(seeds))}"], out, engine, jobs)
+
+
+def health(suite: Suite, out: Path, results: Results, expected: Sequence[str]) -> Break | None:
+    """Return the first broken invariant of the runs, that of the earliest step first."""
+    found = [
+        first_break(read_metrics(run_folder(out, results.arm, run.seed)), run.config, run.seed, expected)
+        for run in results.runs
+    ]
+    broken = [one for one in found if one is not None]
+    return min(broken, key=lambda one: (one.step, one.seed)) if broken else None
+
+
+def own_proof(suite: Suite, out: Path, seeds: Sequence[int]) -> Judgement | None:
+    """Return a failure where a trainer has stopped itself because its result was wrong."""
+    arm = the_arm(suite)
+    for seed in seeds:
+        path = run_folder(out, arm, seed) / "manifest.json"
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            failed = manifest["state"] == "failed" and manifest["reason"].startswith(OWN_PROOFS)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            continue
+        if failed:
+            return Judgement(
+                outcome="fail",
+                caught_by="trainer",
+                headline=f"seed {seed}: the trainer stopped with a proof of its own, {manifest['reason']}",
+            )
+    return None
+
+
+def claim(suite: Suite, out: Path) -> None:
+    """Make OUT the folder of this suite and this code: runs of other code would be taken for the candidate's.
+
+    Raises:
+        UserError: it belongs to another suite or to other code.
+    """
+    claim_folder(out, "suite.json", suite)
+    path, code = out / CLAIM, code_digest()
+    if path.exists() or (out / "runs").exists():
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))["code"]
+        except (OSError, ValueError, TypeError, KeyError):
+            held = None
+        if held != code:
+            raise UserError(f"{out}: holds runs of other code than the present; choose another --out")
+    write_json(path, {"code": code, "plan": PLAN})
+
+
+def code_digest() -> str:
+    """Return the digest of the code and settings that a run of the checkout depends on."""
+    digest = hashlib.sha256()
+    for package in CODE:
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.suffix in (".py", ".toml"):
+                digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

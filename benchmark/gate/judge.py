@@ -1,0 +1,260 @@
+"""Candidate against baseline: integrity, health, then learning. Data in, judgement out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmark.gate.baseline import Baseline, drift_from_original
+from benchmark.gate.decide import EQUAL, Decision, Verdict, decide
+from benchmark.gate.health import Break
+from benchmark.gate.integrity import check_integrity, paired_seeds
+from benchmark.gate.results import STREAMS, Results, Run, auc, final
+from benchmark.stats import Interval, minimum_detectable_effect, t_interval
+
+SHOWN_FLIPS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One endpoint on one task, or on their mean."""
+
+    endpoint: str
+    task: str
+    difference: Interval
+    """Plain 95 % interval; the decision's own stands in `Judgement.decision`."""
+    mde: float | None
+    """Loss that the tests of this look find with probability 0.8."""
+    judged: bool
+    """Whether the verdict rests on it: one endpoint does, the others are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """Where the logs of a seed's two runs first differ."""
+
+    step: int
+    seed: int
+    name: str
+    candidate: float | None
+    baseline: float | None
+    identical: int
+    """Seeds whose logs never differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """An item that the two score differently at the last checkpoint, as means over the seeds."""
+
+    item: str
+    candidate: float
+    baseline: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the gate found, whatever it is."""
+
+    outcome: str
+    """A key of `stops.CODES`, or "more": undecided, train more seeds."""
+    headline: str
+    caught_by: str = ""
+    """Of a failure: "learning", "health" or "trainer"."""
+    pairs: int = 0
+    seeds: list[int] = field(default_factory=list)
+    decision: Decision | None = None
+    broken: Break | None = None
+    cases: list[Case] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    """"candidate" and "baseline": mean over seeds and tasks at each step."""
+    divergence: Divergence | None = None
+    flips: list[Flip] | None = None
+    """None: one of the two has no texts."""
+    settings: dict[str, tuple[object, object]] = field(default_factory=dict)
+    """Configuration keys that differ: (candidate's, baseline's)."""
+    drift: float | None = None
+    """Mean difference to the original baseline, where this is not it."""
+
+
+def judge(candidate: Results, baseline: Baseline, broken: Break | None, *, can_add: bool) -> Judgement:
+    """Judge the pairs there are.
+
+    Args:
+        candidate: its results.
+        baseline: the file.
+        broken: the first invariant that its runs break.
+        can_add: whether more seeds can be trained: then "more" is an answer.
+
+    Raises:
+        IntegrityError, TooLittleError: they do not compare, or there are too few pairs.
+    """
+    check_integrity(candidate, baseline.results)
+    if broken is not None:
+        common = [run.seed for run in candidate.runs]
+        return Judgement(
+            outcome="fail",
+            caught_by="health",
+            headline=f"an invariant of training breaks: {broken}",
+            broken=broken,
+            **_shown(candidate, baseline, common),  # type: ignore[arg-type]
+        )
+    seeds = paired_seeds(candidate, baseline.results)
+    pairs = _pairs(candidate, baseline.results, seeds)
+    if all(ours.weights == theirs.weights for ours, theirs in pairs):
+        return Judgement(
+            outcome="pass",
+            headline=f"identical to the baseline: equal weights at every checkpoint of {len(seeds)} seeds",
+            **_shown(candidate, baseline, seeds),  # type: ignore[arg-type]
+        )
+    decision = decide(_differences(candidate, baseline.results, seeds))
+    seeds = seeds[: decision.n]
+    outcome = str(decision.verdict)
+    if decision.verdict is Verdict.MORE and not can_add:
+        outcome = "inconclusive"
+    return Judgement(
+        outcome=outcome,
+        caught_by="learning" if decision.verdict is Verdict.FAIL else "",
+        headline=decision.reason,
+        decision=decision,
+        **_shown(candidate, baseline, seeds, decision),  # type: ignore[arg-type]
+    )
+
+
+def _shown(
+    candidate: Results, baseline: Baseline, seeds: list[int], decision: Decision | None = None
+) -> dict[str, object]:
+    """Return what is shown beside any verdict."""
+    pairs = _pairs(candidate, baseline.results, seeds)
+    if not pairs:
+        return {"pairs": 0, "seeds": []}
+    return {
+        "pairs": len(pairs),
+        "seeds": [ours.seed for ours, _ in pairs],
+        "cases": _cases(candidate, baseline.results, seeds, decision),
+        "steps": candidate.steps,
+        "curves": {
+            "candidate": _mean_curve([ours for ours, _ in pairs]),
+            "baseline": _mean_curve([theirs for _, theirs in pairs]),
+        },
+        "divergence": first_divergence(pairs),
+        "flips": flips(candidate, baseline.results, pairs),
+        "settings": _settings(*pairs[0]),
+        "drift": drift_from_original(baseline, candidate),
+    }
+
+
+def _pairs(candidate: Results, baseline: Results, seeds: list[int]) -> list[tuple[Run, Run]]:
+    ours = {run.seed: run for run in candidate.runs}
+    theirs = {run.seed: run for run in baseline.runs}
+    return [(ours[seed], theirs[seed]) for seed in seeds if seed in theirs]
+
+
+def _differences(
+    candidate: Results, baseline: Results, seeds: list[int], endpoint: str = "auc", task: str | None = None
+) -> np.ndarray:
+    measure = auc if endpoint == "auc" else final
+    return np.array(
+        [
+            measure(candidate, ours, task) - measure(baseline, theirs, task)
+            for ours, theirs in _pairs(candidate, baseline, seeds)
+        ]
+    )
+
+
+def _cases(candidate: Results, baseline: Results, seeds: list[int], decision: Decision | None) -> list[Case]:
+    tasks = sorted(baseline.counts)
+    places: list[tuple[str, str | None]] = [("auc", None), ("final", None)]
+    if len(tasks) > 1:
+        places += [(endpoint, task) for task in tasks for endpoint in ("auc", "final")]
+    cases = []
+    for endpoint, task in places:
+        difference = _differences(candidate, baseline, seeds, endpoint, task)
+        spread = float(difference.std(ddof=1)) if len(difference) > 1 else 0.0
+        alpha = 2 * decision.threshold if decision and spread > EQUAL else None
+        cases.append(
+            Case(
+                endpoint=endpoint,
+                task=task or (tasks[0] if len(tasks) == 1 else "mean of all tasks"),
+                difference=t_interval(difference),
+                mde=minimum_detectable_effect(spread, len(difference), alpha) if alpha else None,
+                judged=(endpoint, task) == ("auc", None),
+            )
+        )
+    return cases
+
+
+def _mean_curve(runs: list[Run]) -> list[float]:
+    curves = [np.mean([run.curve[task] for task in sorted(run.curve)], axis=0) for run in runs]
+    return [float(value) for value in np.mean(curves, axis=0)]
+
+
+def first_divergence(pairs: list[tuple[Run, Run]]) -> Divergence | None:
+    """Return the earliest step at which the logs of a pair differ, None where none ever does."""
+    found: list[tuple[int, int, str, float | None, float | None]] = []
+    identical = 0
+    for ours, theirs in pairs:
+        steps = max((len(ours.streams[name]) for name in STREAMS), default=0)
+        first = next(
+            (
+                (step + 1, ours.seed, name, left, right)
+                for step in range(steps)
+                for name in STREAMS
+                for left, right in [(_at(ours, name, step), _at(theirs, name, step))]
+                if not _equal(left, right)
+            ),
+            None,
+        )
+        if first is None:
+            identical += 1
+        else:
+            found.append(first)
+    if not found:
+        return None
+    step, seed, name, left, right = min(found, key=lambda one: one[:2])
+    return Divergence(step=step, seed=seed, name=name, candidate=left, baseline=right, identical=identical)
+
+
+def _at(run: Run, name: str, step: int) -> float | None:
+    stream = run.streams[name]
+    return stream[step] if step < len(stream) else None
+
+
+def _equal(left: float | None, right: float | None) -> bool:
+    """Another machine of the class may round the last bits otherwise."""
+    if left is None or right is None:
+        return left is right
+    return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def flips(candidate: Results, baseline: Results, pairs: list[tuple[Run, Run]]) -> list[Flip] | None:
+    """Return the items whose mean score over the seeds changed most; None where one side has no texts."""
+    if not candidate.items or not baseline.items or not pairs:
+        return None
+    found = []
+    for task, names in candidate.items.items():
+        scores = [_means([run.items[task] for run in side]) for side in zip(*pairs, strict=True)]
+        found += [
+            Flip(item=name, candidate=ours, baseline=theirs)
+            for name, ours, theirs in zip(names, *scores, strict=True)
+            if ours is not None and theirs is not None and ours != theirs
+        ]
+    found.sort(key=lambda one: (-abs(one.candidate - one.baseline), one.item))
+    return found[:SHOWN_FLIPS]
+
+
+def _means(scores: list[list[float | None]]) -> list[float | None]:
+    """Average each item over the runs that have a score of it."""
+    known = [[value for value in column if value is not None] for column in zip(*scores, strict=True)]
+    return [sum(one) / len(one) if one else None for one in known]
+
+
+def _settings(ours: Run, theirs: Run) -> dict[str, tuple[object, object]]:
+    keys = sorted(ours.config.keys() | theirs.config.keys())
+    return {
+        key: (ours.config.get(key), theirs.config.get(key))
+        for key in keys
+        if ours.config.get(key) != theirs.config.get(key)
+    }
