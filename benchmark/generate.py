@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.serving import open_scoring_engine
 from benchmark.store import Sample, sample_key, samples_path, write_samples
 from benchmark.suite import Suite
-from tasks.catalog import find_task, items_digest, load_problems, missing_sets, splits_of
+from tasks.catalog import find_task, items_digest, missing_sets
 from tasks.checkpoints import Checkpoint
 from tasks.decoding import Decoding
-from tasks.engines import Dtype, Engine, open_engine
+from tasks.engines import Engine
 from tasks.errors import UserError
-from tasks.prompts import encode_prompt, prompt_text
 from tasks.provenance import engine_version
 from tasks.sampled import metric_names
 from tasks.schema import SCORED, Split
@@ -121,34 +121,6 @@ def generate(
             )
     finally:
         engine.close()
-
-
-def open_scoring_engine(
-    name: str, folder: Path, decodings: Mapping[str, Decoding], *, dtype: Dtype, max_sequences: int = 256
-) -> Engine:
-    """Open the engine with room for the longest prompt and completion of the tasks."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    room = max(
-        len(encode_prompt(prompt_text(task, problem.question, tokenizer), tokenizer))
-        + decoding.sampling.max_new_tokens
-        for task, decoding in decodings.items()
-        for split in splits_of(task)
-        if split in SCORED
-        for problem in load_problems(task, split)
-    )
-    return open_engine(
-        name,  # type: ignore[arg-type]  # the command line has checked it
-        folder,
-        dtype=dtype,
-        max_model_len=room + SPARE_TOKENS,
-        max_sequences=max_sequences,
-    )
-
-
-SPARE_TOKENS = 1
-"""vLLM wants room for one more than it is asked for when it scores a prompt."""
 
 
 def quiet_task_manager() -> TaskManager:

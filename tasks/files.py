@@ -54,9 +54,9 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         with writing(path):
             yield temporary
-            _to_disk(temporary)
+            to_disk(temporary)
             temporary.replace(path)
-            _to_disk(path.parent)
+            to_disk(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -78,12 +78,12 @@ def new_folder(path: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for one in sorted(temporary.rglob("*")):
-                _to_disk(one)
-            _to_disk(temporary)
+                to_disk(one)
+            to_disk(temporary)
             if path.exists():
                 path.replace(aside)
             temporary.replace(path)
-            _to_disk(path.parent)
+            to_disk(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -135,7 +135,7 @@ def _temporary(path: Path, mark: str = "") -> Path:
     return path.with_name(f".{path.name}.{mark}{os.getpid()}.tmp")
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file's bytes, or a folder's entries, would survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
