@@ -40,7 +40,7 @@
     for (const body of entries) {
       const text = body.querySelector(".main").textContent.toLowerCase();
       const fits = words.every((word) => text.includes(word))
-        && (level.value === "" || body.dataset.level === level.value)
+        && (level.value === "" || Number(body.dataset.level) >= Number(level.value))
         && !(current.checked && body.dataset.status !== "");
       body.hidden = !fits;
       count += fits;

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-import numpy as np
+import pyarrow as pa
 
-from benchmark.board.texts import NONE, Answer, ItemLine, Texts
+from benchmark.board.texts import Answer, ItemLine, Texts
+from benchmark.measure import Columns as Numbers
+from benchmark.measure import arrange, item_clusters, measure
 from benchmark.rows import ResultRow
-from benchmark.stats import item_standard_error
 from tasks.catalog import find_task, load_problems
 from tasks.grading import Asked, check_error_rate, grade_all
-from tasks.sampled import sample_metrics
-from tasks.schema import Grade, Problem, Split, Status
-
-Numbers = dict[str, float | int | None]
+from tasks.sampled import vote
+from tasks.schema import AnswerKind, Grade, Problem, Split
 
 COUNTED = ("value", "stderr", "n_items", "n_samples", "n_loose", "n_unparsed", "n_truncated", "n_ungraded",
            "mean_tokens")  # fmt: skip
@@ -39,12 +37,11 @@ def rescore(task: str, split: Split, texts: Texts, rows: Sequence[ResultRow]) ->
     grade_of = grade_lines(texts.lines, problems, task)
     check_error_rate(list(grade_of.values()))
     keys = list(texts.units)
-    lines = {(line.item, line.index): at for at, line in enumerate(texts.lines)}
     metrics_of_key: dict[str, dict[str, Numbers]] = {}
     for row in rows:
         if row.sample_key not in metrics_of_key:
             unit = keys.index(row.sample_key)
-            metrics_of_key[row.sample_key] = _measure(texts, lines, grade_of, unit, problems, row.n_samples, kind)
+            metrics_of_key[row.sample_key] = _measure(texts, grade_of, unit, problems, row.n_samples, kind)
         ours = metrics_of_key[row.sample_key].get(row.metric)
         name = f"rows.jsonl: {row.arm} seed {row.seed} step {row.step} {task} {split} {row.metric}"
         if ours is None:
@@ -69,48 +66,32 @@ def grade_lines(
 
 def _measure(
     texts: Texts,
-    lines: dict[tuple[str, int], int],
     grade_of: dict[tuple[int, int], Grade],
     unit: int,
     problems: Sequence[Problem],
     samples: int,
-    kind: Any,
+    kind: AnswerKind,
 ) -> dict[str, Numbers]:
-    """Return metric -> the numbers of one unit, items in the order of the problems as in scoring."""
-    verdicts: list[list[Grade]] = []
-    tokens: list[int] = []
-    for problem in problems:
-        verdicts.append([])
-        for index in range(samples):
-            at = lines[problem.id, index]
-            which = texts.lines[at].given[unit]
-            assert which != NONE, "check looks at this first"
-            verdicts[-1].append(grade_of[at, which])
-            tokens.append(texts.lines[at].answers[which].tokens)
-    statuses = [grade.status for one in verdicts for grade in one]
-    shared: Numbers = {
-        "n_samples": samples,
-        "n_loose": sum(grade.found == "loose" for one in verdicts for grade in one),
-        "n_unparsed": statuses.count(Status.UNPARSED),
-        "n_truncated": statuses.count(Status.TRUNCATED),
-        "n_ungraded": statuses.count(Status.BAD_GOLD) + statuses.count(Status.ERROR),
-        "mean_tokens": float(np.mean(tokens)),
-    }
-    metrics = [sample_metrics(one, samples, kind) for one in verdicts]
-    return {name: shared | _mean([one[name] for one in metrics], problems) for name in metrics[0]}
+    """Return metric -> the columns of its row, through the code that scoring uses."""
+    given = [(line, at, line.given[unit]) for at, line in enumerate(texts.lines)]
+    grades = [grade_of[at, which] for _, at, which in given]
+    table = pa.table(
+        {
+            "item": _names([line.item for line, _, _ in given]),
+            "index": pa.array([line.index for line, _, _ in given], pa.int32()),
+            "status": _names([str(grade.status) for grade in grades]),
+            "score": pa.array([grade.score for grade in grades], pa.float64()).cast(pa.int8()),
+            "found": _names([grade.found for grade in grades]),
+            "vote": _names([vote(grade, kind) for grade in grades]),
+            "tokens": pa.array([line.answers[which].tokens for line, _, which in given], pa.int64()),
+        }
+    )
+    columns = measure(arrange(table, problems, samples, "entry"), item_clusters(problems))
+    return {str(one["metric"]): one for one in columns}
 
 
-def _mean(value_i: Sequence[float | None], problems: Sequence[Problem]) -> Numbers:
-    known = [(value, problem) for value, problem in zip(value_i, problems, strict=True) if value is not None]
-    values = [value for value, _ in known]
-    clusters = None
-    if any(problem.cluster for problem in problems):
-        clusters = [problem.cluster or problem.id for _, problem in known]
-    return {
-        "n_items": len(values),
-        "value": float(np.mean(values)) if values else None,
-        "stderr": item_standard_error(values, clusters),
-    }
+def _names(values: Sequence[str | None]) -> pa.DictionaryArray:
+    return pa.array(values, pa.string()).dictionary_encode()
 
 
 def split_of(name: str) -> tuple[str, str]:
