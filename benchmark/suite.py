@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from benchmark.endpoints import Endpoints
 from tasks.catalog import expand_tasks, splits_of
 from tasks.decoding import Decoding, task_decoding
 from tasks.engines import Dtype, EngineName
@@ -67,6 +68,8 @@ class Suite(Settings):
     dtype: Dtype = "float32"
     max_sequences: int = Field(default=256, gt=0)
     """Completions decoded side by side."""
+    endpoints: Endpoints = Field(default_factory=Endpoints)
+    """What the comparison is judged by; its own hash stands in every row."""
 
     @field_validator("arms")
     @classmethod
@@ -102,6 +105,10 @@ class Suite(Settings):
             )
         for task in self.tasks:
             self.decoding(task)
+        for task in sorted(self.endpoints.named_tasks() - set(self.tasks)):
+            raise ValueError(
+                f"endpoints: levels for {task!r}, which is not asked; {closest(task, self.tasks)}"
+            )
         return self
 
     def decoding(self, task: str) -> Decoding:
