@@ -1,33 +1,47 @@
-"""Texts for every checkpoint and task, through lm-eval on one live engine. No text is graded here."""
+"""Texts for every checkpoint and task: lm-eval builds the requests, one live engine answers them.
+
+No text is graded here. A unit is one checkpoint on one task and split, decoded in one way by one engine; what
+is missing of it is generated in blocks, and each block is on the disk before the next one begins.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.serving import open_scoring_engine
-from benchmark.store import Sample, sample_key, samples_path, write_samples
+from benchmark.serving import Serving
+from benchmark.store import Sample, Store, Writer, open_store, sample_key
 from benchmark.suite import Suite
-from tasks.catalog import find_task, items_digest, missing_sets
+from tasks.catalog import find_task, items_digest, load_problems, missing_sets
 from tasks.checkpoints import Checkpoint
 from tasks.decoding import Decoding
 from tasks.engines import Engine
 from tasks.errors import UserError
 from tasks.provenance import engine_version
-from tasks.sampled import metric_names
 from tasks.schema import SCORED, Split
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
+ROUNDS_ON_CPU, ROUNDS = 2, 16
+"""A block is this many times `max_sequences` completions: 512 on a CPU and 4096 on a GPU, if a suite does not
+say otherwise. At the end of a block the engine waits for its longest completion. On a GPU a step costs about
+the same however few are left, so with a longest completion of 4 times the mean 16 rounds lose a sixth against
+no blocks at all where a unit is much larger, and nothing where it is smaller; on a CPU a step costs what is
+in it. A kill loses the block at work."""
+
 
 def sample_request(
     suite: Suite, checkpoint: Checkpoint, task: str, split: Split, engine: str
 ) -> dict[str, Any]:
-    """Return everything that decides the texts of one checkpoint on one split; its hash names their file."""
+    """Return everything that decides the texts of one checkpoint on one split; its hash is the unit's key.
+
+    The number of samples is not part of it: more samples of an item are more samples of the same unit.
+    """
     definition, decoding = find_task(task), suite.decoding(task)
     return {
         "weights": checkpoint.weights_hash,
@@ -40,22 +54,33 @@ def sample_request(
         "chat": definition.chat,
         "system": definition.system,
         **asdict(decoding.sampling),
-        "samples": decoding.samples,
         "engine": engine,
         "engine_version": engine_version(engine),
         "dtype": suite.dtype,
     }
 
 
+def wanted_samples(suite: Suite, task: str, split: Split) -> set[tuple[str, int]]:
+    """Return (item, index) of every sample that the suite wants of a split."""
+    count = suite.decoding(task).samples
+    return {(problem.id, index) for problem in load_problems(task, split) for index in range(count)}
+
+
 def missing_work(
-    suite: Suite, checkpoints: Sequence[Checkpoint], out: Path, engine: str
+    suite: Suite, checkpoints: Sequence[Checkpoint], store: Store, engine: str
 ) -> list[tuple[Checkpoint, str, Split]]:
-    """Return what has no texts yet, sorted by checkpoint so that each is loaded once."""
+    """Return the units that lack samples, sorted by checkpoint so that each is loaded once.
+
+    Raises:
+        UserError: a shard of the store is damaged.
+    """
+    wanted = {place: wanted_samples(suite, *place) for place in measurable(suite)}
     return [
         (checkpoint, task, split)
         for checkpoint in checkpoints
-        for task, split in measurable(suite)
-        if not samples_path(out, sample_key(sample_request(suite, checkpoint, task, split, engine))).exists()
+        for task, split in wanted
+        if wanted[task, split]
+        - store.held(sample_key(sample_request(suite, checkpoint, task, split, engine)))
     ]
 
 
@@ -86,6 +111,15 @@ def measurable(suite: Suite) -> list[tuple[str, Split]]:
     return [(task, split) for task, split in suite.scored() if task not in missing]
 
 
+class Generated(NamedTuple):
+    """What `generate_unit` added."""
+
+    samples: int
+    tokens: int
+    seconds: float
+    """Of the engine at work."""
+
+
 def generate(
     suite: Suite,
     work: Sequence[tuple[Checkpoint, str, Split]],
@@ -93,36 +127,77 @@ def generate(
     engine_name: str,
     report: Callable[[str], None],
 ) -> None:
-    """Generate the texts of a list of work with one engine; each finished split is on disk at once."""
+    """Generate what a list of units lacks with one engine, into one shard."""
     if not work:
         return
-    from transformers import AutoTokenizer
-
-    checkpoint = work[0][0]
-    engine = open_scoring_engine(
+    serving = Serving(
         engine_name,
-        checkpoint.folder,
+        work[0][0].folder,
         {task: suite.decoding(task) for task, _ in measurable(suite)},
         dtype=suite.dtype,
         max_sequences=suite.max_sequences,
     )
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
-    manager = quiet_task_manager()
+    store = open_store(out)
     try:
-        for number, (wanted, task, split) in enumerate(work, start=1):
-            if wanted.weights_hash != checkpoint.weights_hash:
-                engine.swap(wanted.folder)
-                checkpoint = wanted
-            samples, effective = ask(task, split, suite.decoding(task), engine, tokenizer, manager)
-            seconds = effective["seconds"]
-            write_samples(out, sample_request(suite, wanted, task, split, engine.name), effective, samples)
-            report(
-                f"{number}/{len(work)}  {wanted.folder}  {task} {split}: {len(samples)} in {seconds:.1f} s"
-            )
+        with store.writer("generate") as writer:
+            for number, (checkpoint, task, split) in enumerate(work, start=1):
+                serving.load(checkpoint)
+                key = sample_key(sample_request(suite, checkpoint, task, split, serving.engine.name))
+                done = generate_unit(suite, checkpoint, task, split, serving, writer, store.held(key))
+                report(
+                    f"{number}/{len(work)}  {checkpoint.folder}  {task} {split}: "
+                    f"{done.samples} in {done.seconds:.1f} s"
+                )
     finally:
-        engine.close()
+        serving.close()
 
 
+def generate_unit(
+    suite: Suite,
+    checkpoint: Checkpoint,
+    task: str,
+    split: Split,
+    serving: Serving,
+    writer: Writer,
+    held: Collection[tuple[str, int]],
+) -> Generated:
+    """Generate what a unit lacks; each block is on the disk when the next one begins.
+
+    Args:
+        suite: says how the task is decoded.
+        checkpoint: what `serving` holds.
+        task: of the suite.
+        split: of the task.
+        serving: the engine; its `how` goes into every block as "weights".
+        writer: of an open shard.
+        held: (item, index) of the samples that are there already (`Store.held`).
+
+    Raises:
+        InfrastructureError: no room on the disk; the blocks before are safe.
+    """
+    from benchmark.lm import EngineLM
+
+    engine, decoding = serving.engine, suite.decoding(task)
+    request = sample_request(suite, checkpoint, task, split, engine.name)
+    model = EngineLM(engine, serving.tokenizer, decoding.sampling)
+    asks = model.requests(task, split, decoding.samples, quiet_task_manager())
+    missing = [ask for ask in asks if (ask.item, ask.index) not in held]
+    said = {
+        **engine.describe(),
+        **engine.effective_sampling(decoding.sampling),
+        "weights": serving.how,
+    }
+    size = suite.max_sequences * (ROUNDS_ON_CPU if said["device"] == "cpu" else ROUNDS)
+    tokens = 0
+    for start in range(0, len(missing), size):
+        before = model.seconds
+        samples = [sample for sample, _ in model.answer(missing[start : start + size])]
+        writer.append(request, said | {"seconds": round(model.seconds - before, 3)}, samples)
+        tokens += sum(sample.tokens for sample in samples)
+    return Generated(len(missing), tokens, model.seconds)
+
+
+@cache
 def quiet_task_manager() -> TaskManager:
     """Return a task manager that knows our tasks and nothing else; lm-eval's own index takes 17 s to read."""
     from datasets import disable_progress_bars
@@ -138,26 +213,14 @@ def quiet_task_manager() -> TaskManager:
 def ask(
     task: str, split: Split, decoding: Decoding, engine: Engine, tokenizer: Any, manager: TaskManager
 ) -> tuple[list[Sample], dict[str, Any]]:
-    """Run one lm-eval task on the engine; returns its samples and what the engine says it did."""
-    from lm_eval import evaluate
-
+    """Answer one split at once and store nothing; returns its samples and what the engine says it did."""
     from benchmark.lm import EngineLM
-    from tasks.harness.configs import decoding_keys, lm_eval_name
-    from tasks.harness.glue import mean_of_known
 
     model = EngineLM(engine, tokenizer, decoding.sampling)
-    name = lm_eval_name(task, split)
-    changed = {"task": name, **decoding_keys(decoding, mean_of_known)}
-    loaded = manager.load([{"group": "asked", "task": [changed]}])  # a group is what may change a task's keys
-    results = evaluate(
-        model, loaded, bootstrap_iters=0, log_samples=False, apply_chat_template=find_task(task).chat
-    )
+    answered = model.answer(model.requests(task, split, decoding.samples, manager))
     effective = {
         **engine.describe(),
         **engine.effective_sampling(decoding.sampling),
         "seconds": round(model.seconds, 3),
-        "lm_eval": {
-            metric: results["results"][name][f"{metric},all"] for metric in metric_names(decoding.samples)
-        },
     }
-    return model.samples, effective
+    return [sample for sample, _ in answered], effective

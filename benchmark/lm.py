@@ -6,23 +6,41 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
+from lm_eval.tasks import TaskManager
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.store import Sample
+from tasks.catalog import find_task
+from tasks.decoding import Decoding
 from tasks.engines import Completion, Engine, Request, Sampling
-from tasks.harness.glue import Answer
+from tasks.harness.configs import decoding_keys, lm_eval_name
+from tasks.harness.glue import Answer, mean_of_known
 from tasks.prompts import chat_text, encode_prompt
+from tasks.schema import Split
 from tasks.seeds import derive_seed
+
+
+class Ask(NamedTuple):
+    """One of lm-eval's requests, for one sample of its item."""
+
+    request: Instance
+    index: int
+
+    @property
+    def item(self) -> str:
+        """`Problem.id`."""
+        return str(self.request.doc["id"])
 
 
 class EngineLM(LM):  # type: ignore[misc]
     """Serves lm-eval's generation requests from one engine, whatever checkpoint it holds at the time.
 
-    lm-eval keeps the text of an answer alone; `samples` keeps what it drops: finish reason, length, seed.
+    lm-eval keeps the text of an answer alone; a `Sample` keeps what it drops: finish reason, length, seed,
+    hash of the prompt.
     """
 
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, sampling: Sampling) -> None:
@@ -31,7 +49,6 @@ class EngineLM(LM):  # type: ignore[misc]
         self.engine = engine
         self.tokenizer = tokenizer
         self.sampling = sampling
-        self.samples: list[Sample] = []
         self.seconds = 0.0
         """What the engine took."""
 
@@ -47,6 +64,35 @@ class EngineLM(LM):  # type: ignore[misc]
         del add_generation_prompt  # lm-eval asks for it whenever it asks for an answer, which is always here
         return chat_text(chat_history, self.tokenizer)
 
+    def requests(self, task: str, split: Split, samples: int, manager: TaskManager) -> list[Ask]:
+        """Let lm-eval build the requests of one split of a task of ours, as its `evaluate` does.
+
+        Args:
+            task: a name of the catalog.
+            split: of the task.
+            samples: completions per item.
+            manager: knows our tasks (`benchmark.generate.quiet_task_manager`).
+
+        Returns:
+            One request per sample, item by item, the samples of an item side by side.
+        """
+        chat = find_task(task).chat
+        built = self.lm_eval_task(task, split, samples, manager)
+        built.build_all_requests(
+            apply_chat_template=chat,
+            chat_template=self.apply_chat_template if chat else None,
+            tokenizer_name=self.tokenizer_name if chat else "",
+        )
+        return [Ask(one, index) for one in built.instances for index in range(one.repeats)]
+
+    def lm_eval_task(self, task: str, split: Split, samples: int, manager: TaskManager) -> Any:
+        """Return lm-eval's object of one split of a task of ours, decoded as this model does."""
+        name = lm_eval_name(task, split)
+        decoding = Decoding(sampling=self.sampling, samples=samples)
+        changed = {"task": name, **decoding_keys(decoding, mean_of_known)}
+        loaded = manager.load([{"group": "asked", "task": [changed]}])  # a group may change a task's keys
+        return loaded["tasks"][name]
+
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[Answer]:
         """Answer every request; lm-eval repeats a request once per sample, so its index is counted here.
 
@@ -54,26 +100,34 @@ class EngineLM(LM):  # type: ignore[misc]
             ValueError: a task asks for other decoding than this model does.
         """
         del disable_tqdm
-        for request in requests:
-            self._check(request.args[1])
         seen: Counter[str] = Counter()
-        indices = []
+        asks = []
         for request in requests:
-            indices.append(seen[request.doc["id"]])
+            asks.append(Ask(request, seen[request.doc["id"]]))
             seen[request.doc["id"]] += 1
+        return [answer for _, answer in self.answer(asks)]
+
+    def answer(self, asks: Sequence[Ask]) -> list[tuple[Sample, Answer]]:
+        """Answer requests whose sample index is known; the seed of each follows from its item and index.
+
+        Raises:
+            ValueError: a task asks for other decoding than this model does.
+        """
+        for ask in asks:
+            self._check(ask.request.args[1])
         wanted = [
             Request(
-                prompt=encode_prompt(request.args[0], self.tokenizer),
-                seeds=(derive_seed("score", request.doc["id"], index),),
+                prompt=encode_prompt(ask.request.args[0], self.tokenizer),
+                seeds=(derive_seed("score", ask.item, ask.index),),
             )
-            for request, index in zip(requests, indices, strict=True)
+            for ask in asks
         ]
         started = time.perf_counter()
         decoded = self.engine.generate(wanted, self.sampling)
         self.seconds += time.perf_counter() - started
         return [
-            self._keep(request, ask.seeds[0], index, completions[0])
-            for request, ask, index, completions in zip(requests, wanted, indices, decoded, strict=True)
+            self._keep(ask, one.seeds[0], completions[0])
+            for ask, one, completions in zip(asks, wanted, decoded, strict=True)
         ]
 
     def _check(self, asked: dict[str, Any]) -> None:
@@ -88,20 +142,19 @@ class EngineLM(LM):  # type: ignore[misc]
                 f"the task asks for {asked}, this model decodes with {self.sampling} and no text stops"
             )
 
-    def _keep(self, request: Instance, seed: int, index: int, completion: Completion) -> Answer:
+    def _keep(self, ask: Ask, seed: int, completion: Completion) -> tuple[Sample, Answer]:
         answer = Answer(self.tokenizer.decode(list(completion.tokens), skip_special_tokens=True))
         answer.finish = completion.finish
         sample = Sample(
-            item=request.doc["id"],
-            index=index,
+            item=ask.item,
+            index=ask.index,
             text=str(answer),
             tokens=len(completion.tokens),
             finish=completion.finish,
             seed=seed,
-            prompt_hash=hashlib.sha256(request.args[0].encode()).hexdigest(),
+            prompt_hash=hashlib.sha256(ask.request.args[0].encode()).hexdigest(),
         )
-        self.samples.append(sample)
-        return answer
+        return sample, answer
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
         """Refuse: no task of ours is scored by likelihood."""

@@ -51,17 +51,7 @@ def arrange(table: pa.Table, problems: Sequence[Problem], count: int, what: str)
     Raises:
         UserError: a sample is missing, stands there twice, or is of another item.
     """
-    place_i = {problem.id: at for at, problem in enumerate(problems)}
-    item_s, items = _codes(table, "item")
-    if foreign := [name for name in items if name not in place_i]:
-        raise UserError(
-            f"{what}: grades of {foreign[0]!r}, which is none of its {len(problems)} items; "
-            "delete the file of grades and its texts, and run the suite again"
-        )
-    index_s = table["index"].to_numpy()
-    cell_s = np.array([place_i[name] for name in items], dtype=np.int64)[item_s] * count + index_s
-    cell_s = np.where(index_s < count, cell_s, len(problems) * count)  # one cell more for what is not asked
-    _check_counts(np.bincount(cell_s, minlength=len(problems) * count + 1)[:-1], problems, count, what)
+    cell_s = check_counts(table, problems, count, what)
     order_c = np.argsort(cell_s, kind="stable")[: len(problems) * count]
 
     def arranged(value_s: np.ndarray) -> np.ndarray:
@@ -149,14 +139,31 @@ def _codes(table: pa.Table, name: str) -> tuple[np.ndarray, list[str]]:
     return column.indices.fill_null(-1).to_numpy(), column.dictionary.to_pylist()
 
 
-def _check_counts(held_c: np.ndarray, problems: Sequence[Problem], count: int, what: str) -> None:
+def check_counts(table: pa.Table, problems: Sequence[Problem], count: int, what: str) -> np.ndarray:
+    """Refuse grades that are not exactly one for every sample; arguments and errors as `arrange`.
+
+    Returns:
+        (lines,) the place of each line among items x samples; items x samples for a sample beyond `count`.
+    """
+    place_i = {problem.id: at for at, problem in enumerate(problems)}
+    item_s, items = _codes(table, "item")
+    if foreign := [name for name in items if name not in place_i]:
+        raise UserError(
+            f"{what}: grades of {foreign[0]!r}, which is none of its {len(problems)} items; "
+            "delete the file of grades and its texts, and run the suite again"
+        )
+    index_s = table["index"].to_numpy()
+    cell_s = np.array([place_i[name] for name in items], dtype=np.int64)[item_s] * count + index_s
+    cell_s = np.where(index_s < count, cell_s, len(problems) * count)  # one cell more for what is not asked
+    held_c = np.bincount(cell_s, minlength=len(problems) * count + 1)[:-1]
     if wrong := np.flatnonzero(held_c != 1).tolist():
         item, index = divmod(wrong[0], count)
-        fault = "have no grade" if held_c[wrong[0]] == 0 else "do not have one grade each"
+        fault = "do not have one grade each" if held_c[wrong[0]] else "have no grade"
         raise UserError(
             f"{what}: {len(wrong)} of {len(problems)} items x {count} samples {fault}, the first of them sample "
             f"{index} of {problems[item].id}; run `python -m benchmark generate SUITE`, then `score`"
         )
+    return cell_s
 
 
 def _majorities(

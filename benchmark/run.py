@@ -9,11 +9,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from benchmark.generate import measurable, missing_work, sample_request
+from benchmark.generate import measurable, missing_work, sample_request, wanted_samples
 from benchmark.launch import Job, run_jobs
 from benchmark.runs import TrainedRun, distinct_checkpoints, read_record, read_runs
 from benchmark.score import score
-from benchmark.store import sample_key, samples_path
+from benchmark.store import open_store, sample_key
 from benchmark.suite import Suite, run_folder, train_command
 from tasks.catalog import missing_sets
 from tasks.engines.select import INSTALL
@@ -120,13 +120,23 @@ def generate(
 ) -> None:
     """Share the missing texts out over worker processes, each with an engine of its own."""
     checkpoints = distinct_checkpoints(runs)
-    if not missing_work(suite, checkpoints, out, engine):
+    store = open_store(out)
+    for line in store.adopt():
+        sys.stdout.write(line + "\n")
+    if not missing_work(suite, checkpoints, store, engine):
         return
-    files = [
-        samples_path(out, sample_key(sample_request(suite, checkpoint, task, split, engine)))
+    wanted = {
+        sample_key(sample_request(suite, checkpoint, task, split, engine)): len(
+            wanted_samples(suite, task, split)
+        )
         for checkpoint in checkpoints
         for task, split in measurable(suite)
-    ]
+    }
+
+    def finished() -> int:
+        held = store.counts()
+        return sum(held.get(key, 0) >= count for key, count in wanted.items())
+
     command = [
         sys.executable,
         "-m",
@@ -147,7 +157,7 @@ def generate(
         )
         for index in range(jobs)
     ]
-    run_jobs(workers, jobs, "generate", lambda: sum(file.exists() for file in files), len(files))
+    run_jobs(workers, jobs, "generate", finished, len(wanted))
 
 
 def default_jobs() -> int:

@@ -10,7 +10,7 @@ from benchmark.generate import sample_request
 from benchmark.measure import Columns, measure, not_measured
 from benchmark.rows import IDENTITY, ResultRow, append_rows, read_rows
 from benchmark.runs import TrainedRun
-from benchmark.store import sample_key, samples_path
+from benchmark.store import open_store, sample_key
 from benchmark.suite import BASE, Suite
 from tasks.catalog import find_task, load_problems, missing_sets, task_version
 from tasks.checkpoints import Checkpoint
@@ -78,15 +78,18 @@ def _measured(
 ) -> Callable[[Checkpoint], list[Columns]]:
     """Return what measures a checkpoint on a split, once; the grades are added to `graded`."""
     problems, kind = load_problems(task, split), find_task(task).answer
+    store = open_store(out)
     known: dict[str, list[Columns]] = {}  # weights -> columns; runs share their base
 
     def columns(checkpoint: Checkpoint) -> list[Columns]:
         if checkpoint.weights_hash not in known:
-            path = samples_path(out, sample_key(sample_request(suite, checkpoint, task, split, engine)))
-            if not path.exists():
-                raise UserError(f"{path}: no texts for {task} {split}; run the suite to generate them")
+            key = sample_key(sample_request(suite, checkpoint, task, split, engine))
+            if key not in store.counts():
+                raise UserError(
+                    f"{checkpoint.folder}: no texts for {task} {split}; run the suite to generate them"
+                )
             known[checkpoint.weights_hash], grades = measure(
-                path, problems, kind, suite.decoding(task).samples
+                store.read(key), problems, kind, suite.decoding(task).samples
             )
             graded.extend(grades)
         return known[checkpoint.weights_hash]

@@ -31,11 +31,14 @@ def _generate(arguments: argparse.Namespace) -> None:
     index, count = _share(arguments.worker)
     from benchmark.generate import check_sets, generate, missing_work
     from benchmark.runs import distinct_checkpoints, read_runs
+    from benchmark.store import open_store
 
     check_sets(suite, allow_missing=arguments.allow_missing)
     share = distinct_checkpoints(read_runs(suite, out))[index::count]
     told = arguments.engine in ("transformers", "vllm")  # a worker is told what its launcher has found
     engine = arguments.engine if told else chosen_engine(arguments, suite)
-    generate(
-        suite, missing_work(suite, share, out, engine), out, engine, lambda line: print(line, flush=True)
-    )
+    store = open_store(out)
+    for line in store.adopt():
+        print(line, flush=True)
+    work = missing_work(suite, share, store, engine)
+    generate(suite, work, out, engine, lambda line: print(line, flush=True))

@@ -42,7 +42,7 @@ def compact(store: Store) -> Path:
     path = store.folder / NAME
     units = {}
     with new_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
-        for key in store.keys():
+        for key in store.counts():
             unit = store.read(key)
             units[key] = {"request": unit.request, "effective": unit.effective}
             file.write_table(_table(key, unit.samples))

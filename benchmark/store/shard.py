@@ -73,8 +73,8 @@ class Shard:
 def damaged(path: Path, what: str) -> UserError:
     """Return the error that stops a reader: file, damage, repair."""
     return UserError(
-        f"{path}: damaged, {what}; `python -m benchmark store repair --out {path.parent.parent}` sets it aside, "
-        "and `generate` makes what is missing then"
+        f"{path}: damaged, {what}; `python -m benchmark store repair --out {path.parent.parent}` "
+        "sets it aside, and `generate` makes what is missing then"
     )
 
 

@@ -53,7 +53,7 @@ def verify(store: Store) -> Check:
         if not (store.folder / name).exists()
     ]
     if not check.problems:
-        units = [store.read(key) for key in store.keys()]
+        units = [store.read(key) for key in store.counts()]
         check.units = len(units)
         check.samples = sum(len(unit.samples) for unit in units)
         check.conflicts = sum(unit.conflicts for unit in units)

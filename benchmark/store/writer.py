@@ -128,6 +128,7 @@ def _new_part(folder: Path, worker: str) -> tuple[Path, int]:
 
 
 def lock(descriptor: int) -> bool:
+    """Take a worker's lock on its shard, or say that it is taken; it goes with the process, however that ends."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -187,6 +188,8 @@ def _rename(path: Path, digest: str) -> None:
 def write_sums(folder: Path) -> None:
     """Write SHA256SUMS of the finished shards; each name says the sum."""
     with writing(folder / SUMS), (folder / LOCK).open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # two at once: the later one has listed what the earlier one finished
+        fcntl.flock(
+            held, fcntl.LOCK_EX
+        )  # two at once: the later one has listed what the earlier one finished
         names = sorted(path.name for path in folder.glob(f"*{FINAL}"))
         write_text(folder / SUMS, "".join(f"{Path(name).stem}  {name}\n" for name in names))
