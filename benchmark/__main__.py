@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.commands import agree, board, generate, report, run, score, store
+from benchmark.commands import aggregate, agree, board, generate, report, run, score, store
 from tasks.errors import CommandLine, run_cli, stop_on_sigterm
 from tasks.provenance import quiet_and_offline
 
-COMMANDS = (run, generate, score, report, agree, store, board)
+COMMANDS = (run, generate, score, aggregate, report, agree, store, board)
 
 
 def main() -> None:

@@ -10,9 +10,11 @@ columns     item, index: which sample; lines are sorted by them
             vote: what maj@k counts (`tasks.sampled.vote`), "" for a sample that does not vote
             tokens, finish: as the engine said
             text_hash: of text and finish reason, so that a text that was generated anew is graded anew
+            detail: why the grader could not tell, else null
 metadata    key "grades": the JSON of a `Header`
+            key "seal": the sha256 of the whole file with zeros in place of these 64 digits
 
-Pages carry checksums and the header a digest, so a damaged file is an error and never a wrong number.
+So a file that is not as it was written is an error and never a wrong number.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from tasks.grading import GRADER_VERSION
 
 FORMAT: Final = 1
 AGAIN: Final = "run `python -m benchmark score SUITE` to grade the texts, which needs no model"
+SEAL: Final = "seal=sha256:"
+UNSEALED: Final = "0" * 64
 NAMES = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -46,6 +50,7 @@ SCHEMA = pa.schema(
         pa.field("tokens", pa.int32(), nullable=False),
         pa.field("finish", NAMES, nullable=False),
         pa.field("text_hash", pa.string(), nullable=False),
+        pa.field("detail", NAMES),
     ]
 )
 
@@ -86,18 +91,12 @@ def write_grades(path: Path, header: Header, columns: Mapping[str, Any]) -> None
     plain = pa.schema([pa.field(one.name, _plain(one.type), one.nullable) for one in SCHEMA])
     table = pa.table({one.name: pa.array(columns[one.name], one.type) for one in plain}, plain)
     table = table.sort_by([("item", "ascending"), ("index", "ascending")]).combine_chunks().cast(SCHEMA)
-    content = json.dumps(asdict(header), sort_keys=True)
-    metadata = {"grades": content, "digest": _digest(content)}
     with new_file(path) as temporary:
-        pq.write_table(
-            table.replace_schema_metadata(metadata), temporary, compression="zstd", write_page_checksum=True
-        )
-
-
-def read_header(path: Path) -> Header:
-    """Return what a file of grades says about itself; errors as `read_grades`."""
-    with _sound(path):
-        return _header(pq.read_schema(path), path)
+        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+            writer.write_table(table)
+            content = json.dumps(asdict(header), sort_keys=True)
+            writer.add_key_value_metadata({"grades": content, "seal": f"{SEAL}{UNSEALED}"})
+        _seal(temporary)
 
 
 def read_grades(path: Path, columns: Sequence[str] | None = None) -> tuple[Header, pa.Table]:
@@ -107,14 +106,47 @@ def read_grades(path: Path, columns: Sequence[str] | None = None) -> tuple[Heade
         UserError: it is not there, damaged, or of another format; the message says what to do.
     """
     with _sound(path):
-        table = pq.read_table(
-            path, columns=None if columns is None else list(columns), page_checksum_verification=True
-        )
-        header = _header(table.schema, path)
-        wanted = [one for one in SCHEMA if columns is None or one.name in columns]
-        if sorted(map(str, table.schema.remove_metadata())) != sorted(map(str, wanted)):
-            raise ValueError(table.schema)
-        return header, table.select([one.name for one in wanted])
+        data = path.read_bytes()
+        start, digest = _digest(data)
+        if data[start : start + len(digest)] != digest:
+            raise ValueError(digest)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        record = json.loads(file.metadata.metadata[b"grades"])
+        if record["format"] != FORMAT:
+            raise UserError(f"{path}: format {record['format']}, want {FORMAT}; delete the file, then {AGAIN}")
+        return Header(**record), file.read(columns and list(columns)).select(list(columns or SCHEMA.names)).replace_schema_metadata()
+
+
+def grades_of(
+    out: Path, key: str, columns: Sequence[str], grader: str = GRADER_VERSION
+) -> tuple[Header | None, pa.Table]:
+    """Return what `read_grades` does for a unit; no header and no lines where nothing was graded yet."""
+    path = grades_path(out, key, grader)
+    if path.exists():
+        return read_grades(path, columns)
+    return None, SCHEMA.empty_table().select(list(columns))
+
+
+def _seal(path: Path) -> None:
+    """Write a file's digest into it."""
+    start, digest = _digest(path.read_bytes())
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(digest)
+
+
+def _digest(data: bytes) -> tuple[int, bytes]:
+    """Return where the digest of a file's bytes stands, and what it should be.
+
+    Raises:
+        ValueError: there is no place for it.
+    """
+    start = data.rindex(SEAL.encode()) + len(SEAL)
+    whole = memoryview(data)
+    digest = hashlib.sha256(whole[:start])
+    digest.update(UNSEALED.encode())
+    digest.update(whole[start + len(UNSEALED) :])
+    return start, digest.hexdigest().encode()
 
 
 @contextmanager
@@ -128,21 +160,6 @@ def _sound(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: no grades there; {AGAIN}") from None
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
         raise UserError(f"{path}: damaged grades; delete the file, then {AGAIN}") from None
-
-
-def _header(schema: pa.Schema, path: Path) -> Header:
-    metadata = schema.metadata or {}
-    content = metadata[b"grades"].decode()
-    if _digest(content) != metadata[b"digest"].decode():
-        raise ValueError(content)
-    record = json.loads(content)
-    if record["format"] != FORMAT:
-        raise UserError(f"{path}: format {record['format']}, want {FORMAT}; delete the file, then {AGAIN}")
-    return Header(**record)
-
-
-def _digest(content: str) -> str:
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
@@ -92,6 +94,15 @@ IDENTITY = ("kind", "suite", "arm", "seed", "step", "task", "split", "metric")
 """Two rows that agree on these columns measure the same thing; the later one replaces the earlier."""
 
 
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Hold the file of rows, made when missing, for reading and then appending; others wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def append_rows(path: Path, rows: Iterable[ResultRow]) -> None:
     """Append rows to a JSONL file, creating it and its folder; a last line cut off by a crash is dropped.
 
@@ -136,9 +147,11 @@ def read_rows(path: Path) -> list[ResultRow]:
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"]) or "line"
+            remedy = "remove the line, or score again into a new folder"
+            if where == "schema_version":
+                remedy = "it was written by another version of this project: use that one, or remove the line"
             raise UserError(
-                f"{path}:{number}: not a result row ({where}: {problem['msg']}); "
-                "remove the line, or score again into a new folder"
+                f"{path}:{number}: not a result row ({where}: {problem['msg']}); {remedy}"
             ) from None
     return rows
 

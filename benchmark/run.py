@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from benchmark.aggregate import aggregate
 from benchmark.generate import measurable, missing_work, sample_request, wanted_samples
 from benchmark.launch import Job, run_jobs
 from benchmark.runs import TrainedRun, distinct_checkpoints, read_record, read_runs
@@ -52,6 +53,7 @@ def run_suite(suite: Suite, suite_arguments: list[str], out: Path, engine: str, 
         generate(suite, runs, suite_arguments, out, engine, jobs)
         generated = time.perf_counter()
         score(suite, runs, out, engine)
+        aggregate(suite, runs, out, engine)
     ended = time.perf_counter()
     stages = {"train": trained - started, "generate": generated - trained, "score": ended - generated}
     return {stage: f"{seconds:.0f} s" for stage, seconds in stages.items()}
