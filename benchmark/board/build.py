@@ -8,7 +8,8 @@ from benchmark.board.check import Opened, open_entry
 from benchmark.board.page import csv_page, html_page, markdown_page
 from benchmark.board.reading import Fault, shown
 from benchmark.board.records import level_of, read_records, records_path
-from benchmark.board.standing import groups, statuses, sum_up
+from benchmark.board.standing import groups, statuses
+from benchmark.board.summed import sum_up
 from tasks.errors import UserError
 
 
@@ -20,7 +21,9 @@ def build(entries: Path) -> dict[str, str]:
         Fault: an entry is not sound; a message may have several lines, one a fault. There is no page then.
     """
     if not entries.is_dir():
-        raise UserError(f"{entries}: no such folder; `python -m benchmark board pack SUITE --id NAME` makes an entry")
+        raise UserError(
+            f"{entries}: no such folder; `python -m benchmark board pack SUITE --id NAME` makes an entry"
+        )
     opened, faults = [], []
     for folder in sorted(entries.iterdir()):
         try:

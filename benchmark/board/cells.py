@@ -45,28 +45,80 @@ class Cell:
 
 
 COLUMNS = (
-    Column(key="tied", name="tied set", kind="text", first="ascending", keep=True,
-           note="best: the best mean of the primary endpoint. tied: not significantly different from it after Holm."
-                " below: significantly worse"),
-    Column(key="algorithm", name="algorithm", kind="text", first="ascending", note="arm of an entry; opens curves, tasks, provenance"),
-    Column(key="model", name="base model", kind="text", first="ascending", note="the policy that training starts from"),
-    Column(key="auc", name="area under the curve", note="mean height of the test accuracy curve over optimizer steps, mean over tasks"),
-    Column(key="steps", name="steps to the top level", first="ascending",
-           note="optimizer steps until the highest declared level (base + 75 % of the frozen reference gain where a suite gives"
-                " one), mean over seeds; > where some or all seeds never get there"),
-    Column(key="tokens", name="tokens to the top level", first="ascending", note="the same in completion tokens generated in training"),
-    Column(key="speed", name="speed ratio", note="how many times as fast as the entry's own baseline, in steps: geometric mean over levels and seeds"),
-    Column(key="peak", name="peak on test", note="test accuracy at the checkpoint that validation chooses, mean over tasks"),
+    Column(
+        key="tied",
+        name="tied set",
+        kind="text",
+        first="ascending",
+        keep=True,
+        note="best: the best mean of the primary endpoint; tied: not significantly different from it after "
+        "Holm; "
+        "below: significantly worse",
+    ),
+    Column(
+        key="algorithm",
+        name="algorithm",
+        kind="text",
+        first="ascending",
+        note="arm of an entry; opens curves, tasks and provenance",
+    ),
+    Column(
+        key="model",
+        name="base model",
+        kind="text",
+        first="ascending",
+        note="the policy that training starts from",
+    ),
+    Column(
+        key="auc",
+        name="AUC",
+        note="area under the curve: mean height of test accuracy over steps, mean over tasks",
+    ),
+    Column(
+        key="steps",
+        name="steps to top level",
+        first="ascending",
+        note="optimizer steps until the highest declared level (base + 75 % of the frozen reference gain "
+        "where "
+        "a suite gives one), mean over seeds; > where some or all seeds never get there",
+    ),
+    Column(
+        key="tokens",
+        name="tokens to top level",
+        first="ascending",
+        note="the same in completion tokens generated in training",
+    ),
+    Column(
+        key="speed",
+        name="speed ratio",
+        note="how many times as fast as the entry's baseline, in steps: geometric mean over levels and seeds",
+    ),
+    Column(
+        key="peak",
+        name="peak on test",
+        note="test accuracy at the checkpoint that validation chooses, mean over tasks",
+    ),
     Column(key="final", name="final", note="test accuracy at the last step, mean over tasks"),
-    Column(key="tasks", name="per task", kind="text", first="ascending", keep=True, note="peak on test, task by task"),
+    Column(
+        key="tasks",
+        name="per task",
+        kind="text",
+        first="ascending",
+        keep=True,
+        note="peak on test, task by task",
+    ),
     Column(key="seeds", name="seeds", note="training seeds: the unit of inference"),
     Column(key="samples", name="samples", note="test completions of the arm's trained checkpoints"),
-    Column(key="truncated", name="truncated", first="ascending", note="share of those that the token limit cut off"),
-    Column(key="extracted", name="extracted", note="share of those in which an answer was found"),
+    Column(
+        key="truncated",
+        name="trunc.",
+        first="ascending",
+        note="truncated: share of those that the token limit cut off",
+    ),
+    Column(key="extracted", name="extr.", note="extracted: share of those in which an answer was found"),
     Column(key="hardware", name="hardware", kind="text", first="ascending", note="as the entry declares it"),
-    Column(key="level", name="verified", first="descending", keep=True, kind="number",
-           note="declared, re-scored, re-evaluated or reproduced"),
-)  # fmt: skip
+    Column(key="level", name="verified", keep=True, note="declared, re-scored, re-evaluated or reproduced"),
+)
 
 
 def missing(reason: str) -> Cell:
@@ -114,5 +166,7 @@ def ratio(interval: Interval | None, why_not: str) -> Cell:
     """Return a cell with a ratio and its interval."""
     if interval is None:
         return missing(why_not)
-    bounds = "" if interval.low is None or interval.high is None else f"[{interval.low:.2f}, {interval.high:.2f}]"
+    bounds = (
+        "" if interval.low is None or interval.high is None else f"[{interval.low:.2f}, {interval.high:.2f}]"
+    )
     return Cell(text=f"{interval.mean:.2f} ×", sort=f"{interval.mean:.9f}", range=bounds)

@@ -87,7 +87,9 @@ def draw_chart(task: str, curves: pd.DataFrame, arm: str, baseline: str, names: 
         seeds=[path(own[seed].to_list()) for seed in own.columns] if own.shape[1] > 1 else [],
         mean=path(means),
         marks=[(x(step), y(mean)) for step, mean in zip(step_k, means, strict=True)],
-        band=_band(step_k, [(one.low, one.high, one.mean) for one in intervals], x, y) if own.shape[1] > 1 else "",
+        band=_band(step_k, [(one.low, one.high, one.mean) for one in intervals], x, y)
+        if own.shape[1] > 1
+        else "",
         other="" if other is None else path([float(value) for value in other]),
         own_name=_cut(names[arm]),
         other_name=_cut(names[baseline]),
@@ -97,8 +99,14 @@ def draw_chart(task: str, curves: pd.DataFrame, arm: str, baseline: str, names: 
 
 
 def _band(step_k, bounds, x, y) -> str:  # type: ignore[no-untyped-def]
-    high = [f"{x(step)} {y(mean if high is None else high)}" for step, (_, high, mean) in zip(step_k, bounds, strict=True)]
-    low = [f"{x(step)} {y(mean if low is None else low)}" for step, (low, _, mean) in zip(step_k, bounds, strict=True)]
+    high = [
+        f"{x(step)} {y(mean if high is None else high)}"
+        for step, (_, high, mean) in zip(step_k, bounds, strict=True)
+    ]
+    low = [
+        f"{x(step)} {y(mean if low is None else low)}"
+        for step, (low, _, mean) in zip(step_k, bounds, strict=True)
+    ]
     return "M" + "L".join([*high, *reversed(low)]) + "Z"
 
 

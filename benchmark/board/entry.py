@@ -42,7 +42,7 @@ class DeclaredRun(Strict):
 
     arm: Line
     seed: Seed
-    config_hash: Sha256
+    config_hash: Line
     weights: Sha256
     """sha256 of the sorted JSON {step: weights_hash} of its checkpoints."""
 

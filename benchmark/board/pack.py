@@ -1,4 +1,4 @@
-"""A results folder into an entry: rows, texts, declarations, sums. What is there already is never overwritten."""
+"""A results folder into an entry: rows, texts, declarations, sums. What is there stays."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.board.check import digest_of, run_weights, training_totals, weights_digest
+from benchmark.board.declared import digest_of, run_weights, training_totals, weights_digest
 from benchmark.board.entry import ArmLabel, Counts, DeclaredRun, Entry, Provenance
 from benchmark.board.reading import ENTRY, ROWS, SUMS
-from benchmark.board.rescore import rows_of, texts_file
-from benchmark.board.texts import UnitHead, pack_texts
+from benchmark.board.texts import UnitHead, pack_texts, rows_of, texts_file
 from benchmark.rows import IDENTITY, ResultRow, read_rows
 from benchmark.store import open_store
 from benchmark.suite import Suite
@@ -81,7 +80,9 @@ def _rows(suite: Suite, out: Path) -> list[ResultRow]:
     }
     if not latest:
         raise UserError(f"{out / 'rows.jsonl'}: no rows of suite {suite.name!r}; run it first")
-    return sorted(latest.values(), key=lambda row: (row.task, row.split, row.arm, row.seed or 0, row.step, row.metric))
+    return sorted(
+        latest.values(), key=lambda row: (row.task, row.split, row.arm, row.seed or 0, row.step, row.metric)
+    )
 
 
 def _texts(out: Path, rows: Sequence[ResultRow]) -> dict[str, tuple[bytes, int, int]]:
@@ -124,7 +125,9 @@ def _entry(suite: Suite, rows: Sequence[ResultRow], counts: Counts, words: Words
     for arm in suite.arms:
         for seed in suite.seeds:
             if (arm, seed) not in weights:
-                raise UserError(f"no rows of {arm} seed {seed}, which the suite declares; run the suite to the end")
+                raise UserError(
+                    f"no rows of {arm} seed {seed}, which the suite declares; run the suite to the end"
+                )
     seconds, tokens = training_totals(rows)
     resolved = suite.model_dump(mode="json")
     versions: dict[str, set[str]] = {}

@@ -20,7 +20,8 @@ from tasks.grading import GRADER_VERSION
 
 HERE = Path(__file__).parent
 BRACKETS = (
-    "a t interval over training seeds, nothing else: it speaks about training again with other seeds on these very "
+    "a t interval over training seeds, nothing else: it speaks about training again with other seeds on "
+    "these very "
     "items, not about other items, and it does not hold the noise of decoding apart"
 )
 RULES = (
@@ -30,39 +31,50 @@ RULES = (
     ),
     (
         "tied set",
-        "Rows are not ranked one below the other. Best is the row with the best mean of the primary endpoint; tied are all "
-        "that a two-sided t test over training seeds does not tell from it, after Holm over all rows of the table. Arms of "
-        "one entry share their seeds and are paired by them; arms of different entries are compared by Welch's test. Tied "
+        "Rows are not ranked one below the other. Best is the row with the best mean of the primary "
+        "endpoint; tied are all "
+        "that a two-sided t test over training seeds does not tell from it, after Holm over all rows of "
+        "the table. Arms of "
+        "one entry share their seeds and are paired by them; arms of different entries are compared by "
+        "Welch's test. Tied "
         "does not mean equal.",
     ),
     (
         "what is comparable",
-        "Rows stand in one table when suite (tasks, decoding, recipe, endpoints), base model and its weights, task "
-        "versions, grader, engine and the steps looked at agree. Never compare across tables. Scores are absolute: a new "
+        "Rows stand in one table when suite (tasks, decoding, recipe, endpoints), base model and its "
+        "weights, task "
+        "versions, grader, engine and the steps looked at agree. Never compare across tables. Scores are "
+        "absolute: a new "
         "entry moves no old number.",
     ),
     (
         "unit of inference",
-        "The training seed. Items and samples make one seed's value more precise; they do not stand in for seeds.",
+        "The training seed. Items and samples make one seed's value more precise; they do not stand in for "
+        "seeds.",
     ),
     (
         "peak on test",
-        "The checkpoint is chosen on validation and reported on test, so it is not the highest of many noisy values.",
+        "The checkpoint is chosen on validation and reported on test, so it is not the highest of many "
+        "noisy values.",
     ),
     (
         "times to a level",
-        "First crossing of a level that the suite declares, by an isotonic fit for each run. > says that runs did not get "
+        "First crossing of a level that the suite declares, by an isotonic fit for each run. > says that "
+        "runs did not get "
         "there: the number is then a lower bound.",
     ),
     (
         "verified",
-        "declared: files, hashes, counts and declared runs hold together. re-scored: a maintainer's machine computed every "
-        "number again from the stored texts. re-evaluated: a random part of the texts was generated again from the "
+        "declared: files, hashes, counts and declared runs hold together. re-scored: a maintainer's "
+        "machine computed every "
+        "number again from the stored texts. re-evaluated: a random part of the texts was generated again "
+        "from the "
         "checkpoints and scores alike. reproduced: somebody else trained it again with equivalent results.",
     ),
     (
         "–",
-        "Not there. The reason stands in the row's details, and where a mouse rests on it. It is never a zero.",
+        "Not there. The reason stands in the row's details, and where a mouse rests on it. It is never a "
+        "zero.",
     ),
 )
 """What every page says about its numbers, before any of them."""
@@ -115,7 +127,15 @@ def markdown_page(groups: Sequence[Group]) -> str:
     if not groups:
         lines += ["", "There is no entry yet."]
     for group in groups:
-        lines += ["", f"## {markdown(group.title)}", "", markdown(group.note), "", markdown(group.caption), ""]
+        lines += [
+            "",
+            f"## {markdown(group.title)}",
+            "",
+            markdown(group.note),
+            "",
+            markdown(group.caption),
+            "",
+        ]
         lines.append(f"| {' | '.join(column.name for column in COLUMNS)} | entry |")
         lines.append(f"| {' | '.join('---:' if one.kind == 'number' else '---' for one in COLUMNS)} | --- |")
         reasons: dict[str, int] = {}

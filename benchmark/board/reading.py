@@ -20,7 +20,7 @@ ENTRY, ROWS, SUMS = "entry.json", "rows.jsonl", "SHA256SUMS"
 NAME = re.compile(rf"{ENTRY}|{ROWS}|{SUMS}|samples/[a-z0-9_]{{1,80}}\.jsonl\.xz")
 """Every file that an entry may hold."""
 FORBIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that may stand in no name or number: control, direction and other invisible characters."""
+"""Unicode categories that may stand in no name: control, direction and other invisible characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,23 +194,20 @@ def _check_value(where: str, value: Any, limits: Limits, free_text: bool) -> Non
         if depth > limits.json_depth:
             refuse(where, f"nested deeper than {limits.json_depth} levels")
         if isinstance(one, str):
-            check_text(where, one, limits, free_text=free_text)
+            if not free_text:
+                check_text(where, one, limits)
         elif isinstance(one, int) and abs(one) > limits.integer:
             refuse(where, f"an integer beyond {limits.integer}")
         elif isinstance(one, dict):
             for key in one:
-                check_text(where, key, limits, free_text=False)
+                check_text(where, key, limits)
             waiting += [(inner, depth + 1) for inner in one.values()]
         elif isinstance(one, list):
             waiting += [(inner, depth + 1) for inner in one]
 
 
-def check_text(where: str, text: str, limits: Limits = LIMITS, *, free_text: bool = False) -> None:
+def check_text(where: str, text: str, limits: Limits = LIMITS) -> None:
     """Refuse a string that is too long, or that shows itself as something it is not."""
-    if free_text:
-        if not text.isascii() and any(0xD800 <= ord(character) < 0xE000 for character in text):
-            refuse(where, "half a character (a lone surrogate) in a text")
-        return
     if len(text) > limits.text_length:
         refuse(where, f"a string of {len(text)} characters, at most {limits.text_length}")
     if text.isascii() and text.isprintable():

@@ -38,13 +38,14 @@ class Reevaluated(Strict):
     engine: Line
     units: int = Field(ge=1)
     items: int = Field(ge=2)
-    """Pairs: items of these units."""
+    """Pairs: items of these units, once for each unit."""
     identical: float = Field(ge=0, le=1)
     """Share of texts that came out the same."""
     difference: float
     """Mean score of the new texts minus that of the old ones."""
-    p: float | None
-    """Of no difference, paired by item; None where all pairs agree."""
+    margin: float
+    p_equivalent: float | None
+    """Of the equivalence test paired by item; None where all pairs agree."""
 
 
 class Reproduced(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -82,7 +82,7 @@ def _measure(
             "status": _names([str(grade.status) for grade in grades]),
             "score": pa.array([grade.score for grade in grades], pa.float64()).cast(pa.int8()),
             "found": _names([grade.found for grade in grades]),
-            "vote": _names([vote(grade, kind) for grade in grades]),
+            "vote": _names([_storable(vote(grade, kind)) for grade in grades]),
             "tokens": pa.array([line.answers[which].tokens for line, _, which in given], pa.int64()),
         }
     )
@@ -94,21 +94,6 @@ def _names(values: Sequence[str | None]) -> pa.DictionaryArray:
     return pa.array(values, pa.string()).dictionary_encode()
 
 
-def split_of(name: str) -> tuple[str, str]:
-    """Return (task, split) of a file of texts.
-
-    >>> split_of("samples/gsm_symbolic_easy_test.jsonl.xz")
-    ('gsm_symbolic_easy', 'test')
-    """
-    task, _, split = name.removeprefix("samples/").removesuffix(".jsonl.xz").rpartition("_")
-    return task, split
-
-
-def texts_file(task: str, split: str) -> str:
-    """Return the name of the file of texts of a split."""
-    return f"samples/{task}_{split}.jsonl.xz"
-
-
-def rows_of(rows: Iterable[ResultRow], task: str, split: str) -> list[ResultRow]:
-    """Return the rows of one split that rest on texts."""
-    return [row for row in rows if (row.task, row.split) == (task, split) and not row.missing]
+def _storable(text: str) -> str:
+    """Return a vote as Arrow can hold it, whatever a model has written; equal votes stay equal."""
+    return text.encode(errors="backslashreplace").decode()

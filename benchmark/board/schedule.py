@@ -48,6 +48,8 @@ def schedule_faults(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
     late = crossings[(crossings["axis"] == "steps") & (2 * crossings["n_left"].fillna(0) > crossings["n"])]
     for row in late.to_dict("records"):
         yield (
-            f"rows.jsonl: {row['n_left']} of {row['n']} runs of {shown(row['arm'])} are above level {row['level']:g} of "
-            f"{shown(row['task'])} at the first look; look earlier, a time that is cut off on the left is none"
+            f"rows.jsonl: {row['n_left']} of {row['n']} runs of {shown(row['arm'])} are above level "
+            f"{row['level']:g} of "
+            f"{shown(row['task'])} at the first look; look earlier, a time that is cut off on the left is "
+            f"none"
         )

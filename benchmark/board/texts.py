@@ -1,8 +1,8 @@
 """The texts of an entry: one xz file per task and split, an item a line, equal answers once.
 
-The first lines, one for each unit (checkpoint), say what was asked and what the engine did. Every further line
-is one sample of one item: its distinct answers, and for each unit, in their order, which of them it gave. The
-checkpoints of a run mostly answer alike, so this takes about a byte a sample.
+The first lines, one for each unit (checkpoint), say what was asked and what the engine did. Every further
+line is one sample of one item: its distinct answers, and for each unit, in order, which of them it gave.
+The checkpoints of a run mostly answer alike, so this takes about a byte a sample.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from benchmark.board.reading import LIMITS, Limits, parse_json, read_lines, refuse
+from benchmark.rows import ResultRow
 from benchmark.store import Sample, sample_key
 from tasks.engines import Finish
 
@@ -143,3 +144,23 @@ def _answer(where: str, answer: Answer) -> Answer:
 
 def _count(value: object) -> bool:
     return type(value) is int and value >= 0
+
+
+def split_of(name: str) -> tuple[str, str]:
+    """Return (task, split) of a file of texts.
+
+    >>> split_of("samples/gsm_symbolic_easy_test.jsonl.xz")
+    ('gsm_symbolic_easy', 'test')
+    """
+    task, _, split = name.removeprefix("samples/").removesuffix(".jsonl.xz").rpartition("_")
+    return task, split
+
+
+def texts_file(task: str, split: str) -> str:
+    """Return the name of the file of texts of a split."""
+    return f"samples/{task}_{split}.jsonl.xz"
+
+
+def rows_of(rows: Iterable[ResultRow], task: str, split: str) -> list[ResultRow]:
+    """Return the rows of one split that rest on texts."""
+    return [row for row in rows if (row.task, row.split) == (task, split) and not row.missing]

@@ -32,8 +32,8 @@ def tied_sets(
 ) -> dict[Who, Tie]:
     """Compare every row with the one that has the best mean.
 
-    A row is tied with the best unless a two-sided t test on the seeds' values says otherwise at `alpha`, after
-    Holm over all rows of the group. Arms of one entry share their seeds and are paired by them; arms of
+    A row is tied with the best unless a two-sided t test on the seeds' values says otherwise at `alpha`,
+    after Holm over all rows of the group. Arms of one entry share their seeds and are paired by them; arms of
     different entries are not, and Welch's test compares them. The best is chosen on the values that are
     tested, so the set is a screening: it holds the truly best row with about 1 - alpha, and it ranks nothing
     inside.
@@ -54,10 +54,14 @@ def tied_sets(
     raw = [_p(best, values[best], who, values[who]) for who in others]
     for who, p in zip(others, holm(raw), strict=True):
         if p is None:
-            ties[who] = Tie(place="no statement", reason="its differences from the best have no spread to test")
+            ties[who] = Tie(
+                place="no statement", reason="its differences from the best have no spread to test"
+            )
         else:
             place: Place = "below" if p <= alpha else "tied"
-            ties[who] = Tie(place=place, reason=f"p = {p:.2g} against the best, after Holm over {len(others)}", p=p)
+            ties[who] = Tie(
+                place=place, reason=f"p = {p:.2g} against the best, after Holm over {len(others)}", p=p
+            )
     return ties
 
 
