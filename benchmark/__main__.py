@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.commands import aa, aggregate, agree, gate, generate, report, run, score, store
+from benchmark.commands import aa, aggregate, agree, board, gate, generate, report, run, score, store
 from tasks.errors import CommandLine, run_cli, stop_on_sigterm
 from tasks.provenance import quiet_and_offline
 
-COMMANDS = (run, generate, score, aggregate, report, aa, gate, agree, store)
+COMMANDS = (run, generate, score, aggregate, report, aa, gate, board, agree, store)
 
 
 def main() -> None:

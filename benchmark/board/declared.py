@@ -1,0 +1,206 @@
+"""Does what an entry declares hold for its rows: every run, step and metric, and the sums over them?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import Any
+
+from pydantic import ValidationError
+
+from benchmark.board.entry import Entry
+from benchmark.board.reading import LIMITS, ROWS, Fault, Limits, parse_json, shown
+from benchmark.board.texts import texts_file
+from benchmark.rows import IDENTITY, ResultRow
+from benchmark.suite import BASE
+from tasks.sampled import metric_names
+from tasks.schema import Split
+
+MOST_SAMPLES = 1 << 20
+"""Per item."""
+
+
+def read_entry_rows(content: bytes, limits: Limits = LIMITS) -> list[ResultRow]:
+    """Parse rows.jsonl; each thing is measured once.
+
+    Raises:
+        Fault: a line that is no result row, or a second one of the same thing.
+    """
+    *lines, rest = content.split(b"\n")
+    if rest:
+        raise Fault(f"{ROWS}: its last line is cut off")
+    rows, seen = [], set()
+    for number, line in enumerate(lines, start=1):
+        where = f"{ROWS}:{number}"
+        if len(line) > limits.json_bytes:
+            raise Fault(f"{where}: more than {limits.json_bytes} bytes")
+        try:
+            row = ResultRow.model_validate(parse_json(where, line, limits))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise Fault(f"{where}: {'.'.join(map(str, problem['loc']))}: {shown(problem['msg'])}") from None
+        identity = tuple(getattr(row, name) for name in IDENTITY)
+        if identity in seen:
+            raise Fault(f"{where}: a second row of {shown(identity)}")
+        seen.add(identity)
+        rows.append(row)
+    return rows
+
+
+def weights_digest(weights_of_step: dict[int, str]) -> str:
+    """Return the sha256 that stands for all checkpoints of a run."""
+    return digest_of({str(step): weights for step, weights in weights_of_step.items()})
+
+
+def digest_of(value: Any) -> str:
+    """Return the sha256 of sorted JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def run_weights(rows: Iterable[ResultRow]) -> dict[tuple[str, int], dict[int, str]]:
+    """Return (arm, seed) -> step -> weights of every trained checkpoint."""
+    found: dict[tuple[str, int], dict[int, str]] = defaultdict(dict)
+    for row in rows:
+        if row.seed is not None:
+            found[row.arm, row.seed][row.step] = row.weights_hash
+    return dict(found)
+
+
+def declaration_faults(entry: Entry, rows: Sequence[ResultRow], files: Iterable[str]) -> list[str]:
+    """Return everything in which entry.json, rows.jsonl and the names of the files disagree."""
+    faults = list(_declared(entry))
+    return faults or [*_runs(entry, rows), *_complete(entry, rows), *_stray(rows, files)]
+
+
+def _declared(entry: Entry) -> Iterator[str]:
+    suite = entry.suite
+    for key, kind in (("name", str), ("arms", list), ("seeds", list), ("tasks", list), ("baseline", str)):
+        if not isinstance(suite.get(key), kind):
+            yield f"entry.json: suite.{key} is missing or no {kind.__name__}"
+            return
+    if entry.suite_hash != digest_of(suite):
+        yield "entry.json: suite_hash is not the sha256 of the suite that stands there"
+    if suite.get("kind") != "real":
+        yield "entry.json: a smoke suite measures nothing; only real ones stand on the board"
+    named = [one.arm for one in entry.arms]
+    if sorted(named) != sorted(map(str, suite["arms"])) or len(set(named)) != len(named):
+        yield f"entry.json: arms are {shown(named)}, the suite declares {shown(suite['arms'])}"
+    if suite["baseline"] not in suite["arms"]:
+        yield f"entry.json: baseline {shown(suite['baseline'])} is none of the arms"
+    runs = [(one.arm, one.seed) for one in entry.runs]
+    for run in sorted({run for run in runs if runs.count(run) > 1}):
+        yield f"entry.json: arm {shown(run[0])} seed {run[1]} is declared twice; seeds are unique"
+    promised = {(arm, seed) for arm in map(str, suite["arms"]) for seed in suite["seeds"]}
+    for arm, seed in sorted(promised ^ set(runs), key=str):
+        where = "suite" if (arm, seed) in promised else "runs"
+        yield (
+            f"entry.json: arm {shown(arm)} seed {shown(seed)} is only in its {where}; every declared run "
+            f"counts"
+        )
+
+
+def _runs(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
+    weights = run_weights(rows)
+    declared = {(one.arm, one.seed): one for one in entry.runs}
+    for arm, seed in sorted(weights.keys() - declared.keys()):
+        yield f"{ROWS}: arm {shown(arm)} seed {seed} is not declared"
+    owner: dict[tuple[str, str], int] = {}
+    for (arm, seed), run in declared.items():
+        steps = weights.get((arm, seed))
+        if steps is None:
+            yield f"{ROWS}: no rows of arm {shown(arm)} seed {seed}, which is declared"
+            continue
+        if run.weights != weights_digest(steps):
+            yield f"entry.json: the weights of arm {shown(arm)} seed {seed} are not those of its rows"
+        first = owner.setdefault((arm, steps[max(steps)]), seed)
+        if first != seed:
+            yield (
+                f"{ROWS}: arm {shown(arm)} ends with the same weights for seeds {first} and {seed}: one "
+                f"run twice"
+            )
+    for row in rows:
+        known = declared.get((row.arm, row.seed if row.seed is not None else -1))
+        if known and known.config_hash != row.config_hash:
+            yield (
+                f"{ROWS}: arm {shown(row.arm)} seed {row.seed} was trained with another config_hash than "
+                f"declared"
+            )
+            return
+    seconds, tokens = training_totals(rows)
+    if tokens != entry.provenance.train_tokens:
+        yield f"entry.json: train_tokens is {entry.provenance.train_tokens}, the rows sum up to {tokens}"
+    if abs(seconds - entry.provenance.train_seconds) > 0.01:
+        yield f"entry.json: train_seconds is {entry.provenance.train_seconds}, the rows sum up to {seconds}"
+
+
+def training_totals(rows: Iterable[ResultRow]) -> tuple[float, int]:
+    """Return (seconds, completion tokens) of training, all runs together."""
+    last: dict[tuple[str, int], ResultRow] = {}
+    for row in rows:
+        if row.seed is not None and row.step >= last.get((row.arm, row.seed), row).step:
+            last[row.arm, row.seed] = row
+    return round(sum(row.train_s for row in last.values()), 3), sum(row.tokens for row in last.values())
+
+
+def _complete(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
+    """Yield what is missing of (untrained policy and runs) x steps x tasks x splits x metrics."""
+    foreign = next((line for row in rows if (line := _foreign(entry, row))), "")
+    if foreign:
+        yield foreign
+        return
+    if len(rows) != entry.counts.rows:
+        yield f"entry.json: counts {entry.counts.rows} rows, {ROWS} has {len(rows)}"
+    if {row.task for row in rows} != set(map(str, entry.suite["tasks"])):
+        yield f"{ROWS}: its tasks are not those of the suite"
+    shapes = {(row.task, row.split): row.n_samples for row in rows}
+    for row in rows:
+        if row.n_samples != shapes[row.task, row.split]:
+            yield f"{ROWS}: {shown(row.task)} {row.split} has rows of different numbers of samples"
+            return
+    held = {(row.arm, row.seed, row.step, row.task, row.split, row.metric) for row in rows}
+    for place, (task, split, metric) in product(_places(entry, rows), _asked(shapes)):
+        if (*place, task, split, metric) not in held:
+            arm, seed, step = place
+            yield (
+                f"{ROWS}: no {metric} of {shown(arm)} seed {seed} step {step} on {shown(task)} {split}; "
+                "a declared run is reported whole"
+            )
+            return
+
+
+def _places(entry: Entry, rows: Sequence[ResultRow]) -> list[tuple[str, int | None, int]]:
+    steps = sorted({step for weights in run_weights(rows).values() for step in weights})
+    return [(BASE, None, 0), *((run.arm, run.seed, step) for run in entry.runs for step in steps)]
+
+
+def _asked(shapes: dict[tuple[str, Split], int]) -> list[tuple[str, Split, str]]:
+    return [
+        (task, split, metric)
+        for (task, split), samples in sorted(shapes.items())
+        for metric in metric_names(samples)
+    ]
+
+
+def _foreign(entry: Entry, row: ResultRow) -> str:
+    """Say why a row is not one of this entry, or nothing."""
+    if (row.suite, row.kind, row.model) != (entry.suite["name"], "real", entry.base_model):
+        return f"{ROWS}: suite {shown(row.suite)}, {row.kind}, model {shown(row.model)}: not of this entry"
+    if (row.arm == BASE) != (row.seed is None) or (row.arm == BASE) != (row.step == 0) or row.step < 0:
+        return (
+            f"{ROWS}: {shown(row.arm)} seed {row.seed} step {row.step}: only the untrained policy has no seed"
+        )
+    if not 1 <= row.n_samples <= MOST_SAMPLES:
+        return f"{ROWS}: {row.n_samples} samples per item, want 1 to {MOST_SAMPLES}"
+    return ""
+
+
+def _stray(rows: Sequence[ResultRow], files: Iterable[str]) -> Iterator[str]:
+    want = {texts_file(row.task, row.split) for row in rows if not row.missing}
+    have = {name for name in files if name.startswith("samples/")}
+    for name in sorted(want - have):
+        yield f"{shown(name)}: missing; every number needs its texts"
+    for name in sorted(have - want):
+        yield f"{name}: no row rests on it"

@@ -1,0 +1,67 @@
+"""Another entry that trained the same arms again: does it come to equivalent results?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from statsmodels.stats.weightstats import ttost_ind
+
+from benchmark.board.check import Opened
+from benchmark.board.reading import Fault
+from benchmark.board.records import Reproduced
+from benchmark.board.schedule import entry_endpoints
+from benchmark.board.standing import group_key
+from benchmark.board.summed import Summed, primary_values, sum_up
+
+
+def reproduce(opened: Opened, again: Opened) -> tuple[Reproduced | None, list[str]]:
+    """Compare every arm of an entry with the same arm of an entry that somebody else trained.
+
+    Two one-sided Welch tests per arm on the primary endpoint of the training seeds, against the margin that
+    the suite declares; all arms have to be equivalent, so nothing is adjusted (an intersection-union test).
+
+    Returns:
+        The finding, None unless every arm is equivalent, and a line for each arm.
+
+    Raises:
+        Fault: the two cannot be compared.
+    """
+    first, second = sum_up(opened, "declared", ""), sum_up(again, "declared", "")
+    if opened.entry.id == again.entry.id or group_key(first) != group_key(second):
+        raise Fault(
+            f"{again.entry.id}: cannot be compared with {opened.entry.id}; suite, base model, task versions, "
+            "engine and steps of a reproduction are those of the entry, and it is another one"
+        )
+    endpoints = entry_endpoints(opened.entry)
+    ours, theirs = primary_values(first), primary_values(second)
+    lines, worst = [], 0.0
+    for arm in sorted(ours):
+        if arm not in theirs:
+            raise Fault(f"{again.entry.id}: has no arm {arm!r}, which {opened.entry.id} has")
+        p = equivalence(ours[arm], theirs[arm], endpoints.margin)
+        worst = max(worst, 1.0 if p is None else p)
+        lines.append(
+            f"{arm}: {np.mean(list(ours[arm].values())):.4f} and {np.mean(list(theirs[arm].values())):.4f}, "
+            + (f"p = {p:.2g} of equivalence" if p is not None else "too few seeds, or no spread, to test")
+            + f"; {_same(first, second, arm)} runs have the same weights"
+        )
+    if worst > endpoints.alpha:
+        return None, lines
+    return Reproduced(reproduction=again.entry.id, margin=endpoints.margin, largest_p=worst), lines
+
+
+def equivalence(ours: Mapping[int, float], theirs: Mapping[int, float], margin: float) -> float | None:
+    """Return p of two one-sided Welch tests that the means differ by less than the margin, or None.
+
+    None: fewer than two seeds, or no spread.
+    """
+    left, right = np.array(list(ours.values())), np.array(list(theirs.values()))
+    if min(len(left), len(right)) < 2 or not left.std() + right.std():
+        return None
+    return float(ttost_ind(left, right, -margin, margin, usevar="unequal")[0])
+
+
+def _same(first: Summed, second: Summed, arm: str) -> int:
+    weights = [{run.weights for run in one.opened.entry.runs if run.arm == arm} for one in (first, second)]
+    return len(weights[0] & weights[1])

@@ -1,0 +1,67 @@
+"""An entry with every statistic that the board shows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from benchmark.board.check import Opened
+from benchmark.board.records import Level
+from benchmark.board.schedule import entry_endpoints, entry_runs
+from benchmark.compare import arm_table, crossing_table, paired_differences
+from benchmark.curves import learning_curves
+from benchmark.endpoints import MACRO
+from benchmark.rows import to_frame
+from benchmark.summaries import on_axis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summed:
+    """An entry with its statistics."""
+
+    opened: Opened
+    level: Level
+    status: str
+    frame: pd.DataFrame
+    curves: pd.DataFrame
+    runs: pd.DataFrame
+    arms: pd.DataFrame
+    crossings: pd.DataFrame
+    differences: pd.DataFrame
+
+    @property
+    def headline(self) -> str:
+        """The task that headline numbers are of: the mean over all of them where there are several."""
+        tasks = list(self.runs["task"].unique())
+        return MACRO if MACRO in tasks else str(tasks[0])
+
+
+def sum_up(opened: Opened, level: Level, status: str) -> Summed:
+    """Compute everything the board shows of an entry."""
+    endpoints = entry_endpoints(opened.entry)
+    runs = entry_runs(opened.entry, opened.rows)
+    coverage = 1 - endpoints.alpha
+    frame = to_frame(opened.rows)
+    return Summed(
+        opened=opened,
+        level=level,
+        status=status,
+        frame=frame,
+        curves=learning_curves(frame),
+        runs=runs,
+        arms=arm_table(runs, coverage),
+        crossings=crossing_table(runs, coverage),
+        differences=paired_differences(runs, opened.entry.suite["baseline"], endpoints),
+    )
+
+
+def primary_values(one: Summed) -> dict[str, dict[int, float]]:
+    """Return arm -> training seed -> primary endpoint of the headline task, without arms that lack it."""
+    endpoints = entry_endpoints(one.opened.entry)
+    column = on_axis(endpoints.primary, endpoints.primary_axis)
+    return {
+        str(arm): {int(seed): float(value) for seed, value in zip(runs["seed"], runs[column], strict=True)}
+        for arm, runs in one.runs[one.runs["task"] == one.headline].groupby("arm")
+        if runs[column].notna().all()
+    }
