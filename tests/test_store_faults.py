@@ -308,6 +308,7 @@ def test_killed_before_any_file_call_nothing_that_was_safe_is_lost(tmp_path: Pat
     assert calls["repair"] > 20
     assert all(line["problems"] == [] for line in lines)
     assert all(".part" not in line["names"] for line in lines)
+    assert all(line["unlisted"] == 0 for line in lines)
     for line in lines:
         if line["what"] == "write":
             assert line["safe"] <= line["held"] <= line["safe"] + 1
