@@ -55,7 +55,9 @@ def majority_shares(
     return np.where(ways_us > 0, wins_us / np.maximum(ways_us, 1), np.nan)
 
 
-def _wins(right_u: np.ndarray, others_uv: np.ndarray, blank_u: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+def _wins(
+    right_u: np.ndarray, others_uv: np.ndarray, blank_u: np.ndarray, sizes: Sequence[int]
+) -> np.ndarray:
     """Sum up the subsets that the right answer wins, a shared win in part."""
     most = max(sizes, default=0)
     choose = binomials(int((right_u + others_uv.sum(axis=1) + blank_u).max()), most)
