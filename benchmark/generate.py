@@ -7,14 +7,13 @@ is missing of it is generated in blocks, and each block is on the disk before th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
-from functools import cache
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.serving import Serving
-from benchmark.store import Sample, Store, Writer, open_store, sample_key
+from benchmark.store import Sample, Writer
 from benchmark.suite import Suite
 from tasks.catalog import find_task, items_digest, load_problems, missing_sets
 from tasks.checkpoints import Checkpoint
@@ -27,12 +26,14 @@ from tasks.schema import SCORED, Split
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
-ROUNDS_ON_CPU, ROUNDS = 2, 16
-"""A block is this many times `max_sequences` completions: 512 on a CPU and 4096 on a GPU, if a suite does not
-say otherwise. At the end of a block the engine waits for its longest completion. On a GPU a step costs about
-the same however few are left, so with a longest completion of 4 times the mean 16 rounds lose a sixth against
-no blocks at all where a unit is much larger, and nothing where it is smaller; on a CPU a step costs what is
-in it. A kill loses the block at work."""
+    from benchmark.lm import Ask
+
+ROUNDS_ON_CPU, ROUNDS = 4, 64
+"""A block is this many times `max_sequences` completions: 1024 on a CPU and 16384 on a GPU where a suite says
+nothing else. At the end of a block the engine waits for its longest completion, and on a GPU a step costs
+about the same however few are left. With a longest completion of 4 times the mean, R rounds take R + 3 means:
+64 rounds lose 4.5 % against a unit without an end, and nothing on one that fits into a block. On a CPU a step
+costs about what is in it. A kill loses the block at work: seconds to minutes."""
 
 
 def sample_request(
@@ -64,24 +65,6 @@ def wanted_samples(suite: Suite, task: str, split: Split) -> set[tuple[str, int]
     """Return (item, index) of every sample that the suite wants of a split."""
     count = suite.decoding(task).samples
     return {(problem.id, index) for problem in load_problems(task, split) for index in range(count)}
-
-
-def missing_work(
-    suite: Suite, checkpoints: Sequence[Checkpoint], store: Store, engine: str
-) -> list[tuple[Checkpoint, str, Split]]:
-    """Return the units that lack samples, sorted by checkpoint so that each is loaded once.
-
-    Raises:
-        UserError: a shard of the store is damaged.
-    """
-    wanted = {place: wanted_samples(suite, *place) for place in measurable(suite)}
-    return [
-        (checkpoint, task, split)
-        for checkpoint in checkpoints
-        for task, split in wanted
-        if wanted[task, split]
-        - store.held(sample_key(sample_request(suite, checkpoint, task, split, engine)))
-    ]
 
 
 def check_sets(suite: Suite, *, allow_missing: bool) -> None:
@@ -120,38 +103,6 @@ class Generated(NamedTuple):
     """Of the engine at work."""
 
 
-def generate(
-    suite: Suite,
-    work: Sequence[tuple[Checkpoint, str, Split]],
-    out: Path,
-    engine_name: str,
-    report: Callable[[str], None],
-) -> None:
-    """Generate what a list of units lacks with one engine, into one shard."""
-    if not work:
-        return
-    serving = Serving(
-        engine_name,
-        work[0][0].folder,
-        {task: suite.decoding(task) for task, _ in measurable(suite)},
-        dtype=suite.dtype,
-        max_sequences=suite.max_sequences,
-    )
-    store = open_store(out)
-    try:
-        with store.writer("generate") as writer:
-            for number, (checkpoint, task, split) in enumerate(work, start=1):
-                serving.load(checkpoint)
-                key = sample_key(sample_request(suite, checkpoint, task, split, serving.engine.name))
-                done = generate_unit(suite, checkpoint, task, split, serving, writer, store.held(key))
-                report(
-                    f"{number}/{len(work)}  {checkpoint.folder}  {task} {split}: "
-                    f"{done.samples} in {done.seconds:.1f} s"
-                )
-    finally:
-        serving.close()
-
-
 def generate_unit(
     suite: Suite,
     checkpoint: Checkpoint,
@@ -180,7 +131,8 @@ def generate_unit(
     engine, decoding = serving.engine, suite.decoding(task)
     request = sample_request(suite, checkpoint, task, split, engine.name)
     model = EngineLM(engine, serving.tokenizer, decoding.sampling)
-    asks = model.requests(task, split, decoding.samples, quiet_task_manager())
+    asking = _Asking(checkpoint.tokenizer_hash, checkpoint.asking_hash, serving.tokenizer)
+    asks = _requests(task, split, items_digest(task, split), decoding, asking)
     missing = [ask for ask in asks if (ask.item, ask.index) not in held]
     said = {
         **engine.describe(),
@@ -195,6 +147,24 @@ def generate_unit(
         writer.append(request, said | {"seconds": round(model.seconds - before, 3)}, samples)
         tokens += sum(sample.tokens for sample in samples)
     return Generated(len(missing), tokens, model.seconds)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What decides prompts besides the task; the checkpoints of a run share it."""
+
+    tokenizer_hash: str
+    asking_hash: str
+    tokenizer: Any = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _requests(task: str, split: Split, items: str, decoding: Decoding, asking: _Asking) -> list[Ask]:
+    """Build the requests of a split once for all checkpoints; it takes as long as a small engine does."""
+    from benchmark.lm import build_requests
+
+    del items  # the digest: other items are other requests
+    return build_requests(task, split, decoding, asking.tokenizer, quiet_task_manager())
 
 
 @cache
@@ -214,10 +184,10 @@ def ask(
     task: str, split: Split, decoding: Decoding, engine: Engine, tokenizer: Any, manager: TaskManager
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Answer one split at once and store nothing; returns its samples and what the engine says it did."""
-    from benchmark.lm import EngineLM
+    from benchmark.lm import EngineLM, build_requests
 
     model = EngineLM(engine, tokenizer, decoding.sampling)
-    answered = model.answer(model.requests(task, split, decoding.samples, manager))
+    answered = model.answer(build_requests(task, split, decoding, tokenizer, manager))
     effective = {
         **engine.describe(),
         **engine.effective_sampling(decoding.sampling),

@@ -25,15 +25,88 @@ from tasks.seeds import derive_seed
 
 
 class Ask(NamedTuple):
-    """One of lm-eval's requests, for one sample of its item."""
+    """One completion that is wanted."""
 
-    request: Instance
+    item: str
+    """`Problem.id`."""
     index: int
+    """Of the sample within its item."""
+    prompt: tuple[int, ...]
+    prompt_hash: str
+    """sha256 of the prompt text, chat template included."""
 
-    @property
-    def item(self) -> str:
-        """`Problem.id`."""
-        return str(self.request.doc["id"])
+
+def build_requests(
+    task: str, split: Split, decoding: Decoding, tokenizer: PreTrainedTokenizerBase, manager: TaskManager
+) -> list[Ask]:
+    """Let lm-eval build the requests of one split of a task of ours, as its `evaluate` does.
+
+    Args:
+        task: a name of the catalog.
+        split: of the task.
+        decoding: how, and how many samples of each item.
+        tokenizer: writes the prompts.
+        manager: knows our tasks (`benchmark.generate.quiet_task_manager`).
+
+    Returns:
+        Item by item, the samples of an item side by side.
+
+    Raises:
+        UserError: the tokenizer cannot write a prompt, or has no chat template where the task wants one.
+    """
+
+    def chat_template(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        del add_generation_prompt  # always wanted here
+        return chat_text(messages, tokenizer)
+
+    chat = find_task(task).chat
+    built = lm_eval_task(task, split, decoding, manager)
+    built.build_all_requests(apply_chat_template=chat, chat_template=chat_template if chat else None)
+    repeated = [one for one in built.instances for _ in range(one.repeats)]
+    return number_samples(repeated, tokenizer, decoding.sampling)
+
+
+def lm_eval_task(task: str, split: Split, decoding: Decoding, manager: TaskManager) -> Any:
+    """Return lm-eval's object of one split of a task of ours, decoded in this way."""
+    name = lm_eval_name(task, split)
+    changed = {"task": name, **decoding_keys(decoding, mean_of_known)}
+    loaded = manager.load([{"group": "asked", "task": [changed]}])  # a group is what may change a task's keys
+    return loaded["tasks"][name]
+
+
+def number_samples(
+    requests: Sequence[Instance], tokenizer: PreTrainedTokenizerBase, sampling: Sampling
+) -> list[Ask]:
+    """Number the samples of each item, of which lm-eval repeats one request, and encode each prompt once.
+
+    Raises:
+        ValueError: a request asks for other decoding than `sampling`.
+    """
+    seen: Counter[str] = Counter()
+    prompts: dict[int, tuple[tuple[int, ...], str]] = {}  # by identity: a repeated request is one object
+    asks = []
+    for request in requests:
+        if id(request) not in prompts:
+            text, asked = request.args
+            _check(asked, sampling)
+            prompts[id(request)] = (
+                encode_prompt(text, tokenizer),
+                hashlib.sha256(text.encode()).hexdigest(),
+            )
+        item = str(request.doc["id"])
+        asks.append(Ask(item, seen[item], *prompts[id(request)]))
+        seen[item] += 1
+    return asks
+
+
+def _check(asked: dict[str, Any], sampling: Sampling) -> None:
+    wanted = Sampling(
+        temperature=asked["temperature"] if asked.get("do_sample") else 0.0,
+        top_p=asked["top_p"],
+        max_new_tokens=asked["max_gen_toks"],
+    )
+    if wanted != sampling or asked.get("until"):
+        raise ValueError(f"the task asks for {asked}, this model decodes with {sampling} and no text stops")
 
 
 class EngineLM(LM):  # type: ignore[misc]
@@ -64,35 +137,6 @@ class EngineLM(LM):  # type: ignore[misc]
         del add_generation_prompt  # lm-eval asks for it whenever it asks for an answer, which is always here
         return chat_text(chat_history, self.tokenizer)
 
-    def requests(self, task: str, split: Split, samples: int, manager: TaskManager) -> list[Ask]:
-        """Let lm-eval build the requests of one split of a task of ours, as its `evaluate` does.
-
-        Args:
-            task: a name of the catalog.
-            split: of the task.
-            samples: completions per item.
-            manager: knows our tasks (`benchmark.generate.quiet_task_manager`).
-
-        Returns:
-            One request per sample, item by item, the samples of an item side by side.
-        """
-        chat = find_task(task).chat
-        built = self.lm_eval_task(task, split, samples, manager)
-        built.build_all_requests(
-            apply_chat_template=chat,
-            chat_template=self.apply_chat_template if chat else None,
-            tokenizer_name=self.tokenizer_name if chat else "",
-        )
-        return [Ask(one, index) for one in built.instances for index in range(one.repeats)]
-
-    def lm_eval_task(self, task: str, split: Split, samples: int, manager: TaskManager) -> Any:
-        """Return lm-eval's object of one split of a task of ours, decoded as this model does."""
-        name = lm_eval_name(task, split)
-        decoding = Decoding(sampling=self.sampling, samples=samples)
-        changed = {"task": name, **decoding_keys(decoding, mean_of_known)}
-        loaded = manager.load([{"group": "asked", "task": [changed]}])  # a group may change a task's keys
-        return loaded["tasks"][name]
-
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[Answer]:
         """Answer every request; lm-eval repeats a request once per sample, so its index is counted here.
 
@@ -100,27 +144,12 @@ class EngineLM(LM):  # type: ignore[misc]
             ValueError: a task asks for other decoding than this model does.
         """
         del disable_tqdm
-        seen: Counter[str] = Counter()
-        asks = []
-        for request in requests:
-            asks.append(Ask(request, seen[request.doc["id"]]))
-            seen[request.doc["id"]] += 1
-        return [answer for _, answer in self.answer(asks)]
+        return [answer for _, answer in self.answer(number_samples(requests, self.tokenizer, self.sampling))]
 
     def answer(self, asks: Sequence[Ask]) -> list[tuple[Sample, Answer]]:
-        """Answer requests whose sample index is known; the seed of each follows from its item and index.
-
-        Raises:
-            ValueError: a task asks for other decoding than this model does.
-        """
-        for ask in asks:
-            self._check(ask.request.args[1])
+        """Answer what is asked; the seed of each answer follows from its item and index."""
         wanted = [
-            Request(
-                prompt=encode_prompt(ask.request.args[0], self.tokenizer),
-                seeds=(derive_seed("score", ask.item, ask.index),),
-            )
-            for ask in asks
+            Request(prompt=ask.prompt, seeds=(derive_seed("score", ask.item, ask.index),)) for ask in asks
         ]
         started = time.perf_counter()
         decoded = self.engine.generate(wanted, self.sampling)
@@ -129,18 +158,6 @@ class EngineLM(LM):  # type: ignore[misc]
             self._keep(ask, one.seeds[0], completions[0])
             for ask, one, completions in zip(asks, wanted, decoded, strict=True)
         ]
-
-    def _check(self, asked: dict[str, Any]) -> None:
-        sampled = bool(asked.get("do_sample"))
-        wanted = Sampling(
-            temperature=asked["temperature"] if sampled else 0.0,
-            top_p=asked["top_p"],
-            max_new_tokens=asked["max_gen_toks"],
-        )
-        if wanted != self.sampling or asked.get("until"):
-            raise ValueError(
-                f"the task asks for {asked}, this model decodes with {self.sampling} and no text stops"
-            )
 
     def _keep(self, ask: Ask, seed: int, completion: Completion) -> tuple[Sample, Answer]:
         answer = Answer(self.tokenizer.decode(list(completion.tokens), skip_special_tokens=True))
@@ -152,7 +169,7 @@ class EngineLM(LM):  # type: ignore[misc]
             tokens=len(completion.tokens),
             finish=completion.finish,
             seed=seed,
-            prompt_hash=hashlib.sha256(ask.request.args[0].encode()).hexdigest(),
+            prompt_hash=ask.prompt_hash,
         )
         return sample, answer
 

@@ -67,7 +67,8 @@ def _verify(out: Path) -> None:
         print("\n".join(found.problems))
         raise UserError(
             f"{out / 'samples'}: {len(found.problems)} damaged; "
-            f"`python -m benchmark store repair --out {out}` sets them aside, and `generate` makes what is missing then"
+            f"`python -m benchmark store repair --out {out}` sets them aside, "
+            "and `generate` makes what is missing then"
         )
     print(
         f"sound: {found.samples} samples of {found.units} units in {found.shards} finished and {found.parts} "

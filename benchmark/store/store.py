@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.store.lines import Sample, dump, read_sample
+from benchmark.store.lines import Sample, dump, parse_lines, read_sample
 from benchmark.store.shard import FINAL, PART, Block, Shard, damaged, read_body, read_shard
 from benchmark.store.writer import Writer, adopt, writer
 
@@ -172,4 +171,4 @@ def _parsed(blocks: list[Block]) -> Iterator[tuple[Block, list[dict[str, Any]]]]
                 body = read_body(file, block)
                 if body is None:
                     raise damaged(path, f"the block at byte {block.start} does not fit its checksum")
-                yield block, [json.loads(line) for line in body.splitlines()]
+                yield block, parse_lines(body)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.store.lines import read_sample
+from benchmark.store.lines import parse_lines, read_sample
 from benchmark.store.shard import FINAL, PART, Block, Shard, read_body, read_shard
 from benchmark.store.writer import SUMS, adopt, lock, write_sums, writer
-from tasks.files import only_one, to_disk, writing
+from tasks.files import new_file, only_one, to_disk
 
 if TYPE_CHECKING:
     from benchmark.store.store import Store
@@ -63,7 +63,8 @@ def verify(store: Store) -> Check:
 def repair(out: Path) -> list[str]:
     """Move damaged shards to samples/aside, keep their sound blocks, and finish what killed workers left.
 
-    The sound blocks are in a new shard before the old one is moved, so a stop in between loses nothing.
+    The old shard goes after a copy of it and a new shard of the sound blocks are there, so a stop in between
+    loses nothing.
 
     Returns:
         One line for people for everything that was done.
@@ -93,16 +94,16 @@ def _repaired(path: Path) -> list[str]:
     problems = _problems(shard)
     if not problems:
         return []
+    aside = path.parent / ASIDE
+    with new_file(aside / path.name) as copy:
+        shutil.copyfile(path, copy)
     with path.open("rb") as file, writer(path.parent, "repair") as new:
         for block in shard.blocks:
             if _unreadable(block, read_body(file, block)) is None:
                 file.seek(block.start)
                 new.copy(file.read(block.end - block.start))
-    aside = path.parent / ASIDE
-    with writing(aside):
-        aside.mkdir(exist_ok=True)
-        path.replace(aside / path.name)
-        to_disk(aside)
+    if new.path != path:  # else only its last line was damaged, and the new one has taken its place
+        path.unlink()
         to_disk(path.parent)
     return [f"{path}: {'; '.join(problems)}: moved to {aside}, {new.blocks} sound blocks kept"]
 
@@ -138,7 +139,7 @@ def _unreadable(block: Block, body: bytes | None) -> str | None:
     if body is None:
         return "does not fit its checksum"
     try:
-        samples = [read_sample(json.loads(line)) for line in body.splitlines()]
+        samples = [read_sample(line) for line in parse_lines(body)]
     except (ValueError, TypeError, KeyError):
         return "has samples of another format"
     return None if len(samples) == block.head["count"] else "has another number of samples than it says"

@@ -67,7 +67,7 @@ class Writer:
         last = seal("end", {"blocks": self.blocks, "bytes": self._bytes})
         self._write(last)
         self._digest.update(last)
-        _rename(self.path, self._digest.hexdigest())
+        self.path = _rename(self.path, self._digest.hexdigest())
 
     def _write(self, data: bytes) -> None:
         with writing(self.path):
@@ -128,7 +128,7 @@ def _new_part(folder: Path, worker: str) -> tuple[Path, int]:
 
 
 def lock(descriptor: int) -> bool:
-    """Take a worker's lock on its shard, or say that it is taken; it goes with the process, however that ends."""
+    """Take a worker's lock on its shard, or say that it is taken; it goes with the process."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -157,16 +157,19 @@ def adopt(folder: Path) -> list[str]:
                 lines += _finish_leftover(path, descriptor)
         finally:
             os.close(descriptor)
+    if folder.is_dir() and _read_sums(folder) != _sums(folder):  # a worker was killed between name and list
+        write_sums(folder)
     return lines
 
 
 def _finish_leftover(path: Path, descriptor: int) -> list[str]:
     shard = read_shard(path)
     shard.check()
+    torn = shard.size - shard.end
+    lines = [f"{path.name}: {torn} bytes of a block that was never finished are cut off"] if torn else []
     if not shard.blocks:
         path.unlink()
-        return []
-    torn = shard.size - shard.end
+        return lines
     with writing(path):
         os.ftruncate(descriptor, shard.end)
         if not shard.sealed:
@@ -175,21 +178,32 @@ def _finish_leftover(path: Path, descriptor: int) -> list[str]:
         os.fsync(descriptor)
     with path.open("rb") as file:
         _rename(path, hashlib.file_digest(file, "sha256").hexdigest())
-    return [f"{path.name}: {torn} bytes of a block that was never finished are cut off"] if torn else []
+    return lines
 
 
-def _rename(path: Path, digest: str) -> None:
+def _rename(path: Path, digest: str) -> Path:
+    final = path.with_name(digest + FINAL)
     with writing(path):
-        path.replace(path.with_name(digest + FINAL))
+        path.replace(final)
         to_disk(path.parent)
     write_sums(path.parent)
+    return final
 
 
 def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS of the finished shards; each name says the sum."""
+    """Write SHA256SUMS of the finished shards; each name says the sum.
+
+    Of two at once the later one lists after the earlier one has written, so no shard is left out.
+    """
     with writing(folder / SUMS), (folder / LOCK).open("w") as held:
-        fcntl.flock(
-            held, fcntl.LOCK_EX
-        )  # two at once: the later one has listed what the earlier one finished
-        names = sorted(path.name for path in folder.glob(f"*{FINAL}"))
-        write_text(folder / SUMS, "".join(f"{Path(name).stem}  {name}\n" for name in names))
+        fcntl.flock(held, fcntl.LOCK_EX)
+        write_text(folder / SUMS, _sums(folder))
+
+
+def _sums(folder: Path) -> str:
+    return "".join(f"{path.stem}  {path.name}\n" for path in sorted(folder.glob(f"*{FINAL}")))
+
+
+def _read_sums(folder: Path) -> str:
+    path = folder / SUMS
+    return path.read_text(encoding="utf-8") if path.exists() else ""
