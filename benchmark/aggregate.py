@@ -8,15 +8,16 @@ from pathlib import Path
 
 from benchmark.grades import Header, grades_of
 from benchmark.measure import READ, Columns, arrange, item_clusters, measure, not_measured
-from benchmark.rows import ResultRow, append_rows, identity, only_writer, read_rows
+from benchmark.rows import ResultRow, append_rows, identity, read_rows
 from benchmark.runs import TrainedRun
 from benchmark.score import FAILURES, Failures
 from benchmark.suite import BASE, Suite
 from benchmark.units import WantedUnit, wanted_unit
 from tasks.catalog import load_problems, missing_sets, task_version
+from tasks.files import in_turn
 from tasks.grading import GRADER_VERSION
 from tasks.provenance import utc_now
-from tasks.schema import Split
+from tasks.schema import Problem, Split
 
 TIMES = {"train_s", "wall_s", "scored_at"}
 """Columns that differ between two runs of the same thing."""
@@ -38,7 +39,7 @@ def aggregate(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str) 
     rows = list(make_rows(suite, runs, out, engine, failures))
     failures.check()
     path = out / "rows.jsonl"
-    with only_writer(path):  # of two at work, the second finds the rows of the first
+    with in_turn(path):  # of two at work, the second finds the rows of the first
         known = {identity(row): row for row in read_rows(path)}
         rows = [_kept(row, known.get(identity(row))) for row in rows]
         append_rows(path, [row for row in rows if content(known.get(identity(row))) != content(row)])
@@ -70,6 +71,7 @@ def make_rows(
     """
     missing = missing_sets(suite.tasks)
     for task, split in suite.scored():
+        problems = [] if task in missing else load_problems(task, split)
         known: dict[str, list[Columns]] = {}  # unit -> columns; runs share their base
         for run, step in _places(runs):
             if task in missing:
@@ -77,7 +79,7 @@ def make_rows(
             else:
                 unit = wanted_unit(suite, run.checkpoints[step], task, split, engine)
                 if unit.key not in known:
-                    known[unit.key] = _measured(suite, unit, out, grader, failures)
+                    known[unit.key] = _measured(suite, unit, problems, out, grader, failures)
                 values = known[unit.key]
             yield from (_row(suite, run, step, task, split, columns) for columns in values)
 
@@ -87,11 +89,12 @@ def _places(runs: Sequence[TrainedRun]) -> list[tuple[TrainedRun, int]]:
     return [(runs[0], 0)] + [(run, step) for run in runs for step in sorted(run.checkpoints) if step > 0]
 
 
-def _measured(suite: Suite, unit: WantedUnit, out: Path, grader: str, failures: Failures) -> list[Columns]:
-    problems, count = load_problems(unit.task, unit.split), suite.decoding(unit.task).samples
+def _measured(  # noqa: PLR0913 - the unit, and where its numbers come from and go to
+    suite: Suite, unit: WantedUnit, problems: list[Problem], out: Path, grader: str, failures: Failures
+) -> list[Columns]:
     header, table = grades_of(out, unit.key, sorted({*READ, *FAILURES}), grader)
-    samples = arrange(table, problems, count, str(unit))
-    assert header is not None  # a file without lines is no file
+    samples = arrange(table, problems, suite.decoding(unit.task).samples, str(unit))
+    assert header is not None  # a unit without a file has no grade of any sample
     failures.add(table)
     shared = _generated(header, unit)
     return [shared | columns for columns in measure(samples, item_clusters(problems))]
@@ -132,6 +135,7 @@ def _row(suite: Suite, run: TrainedRun, step: int, task: str, split: Split, colu
             "git_sha": run.manifest["git_sha"],
             "git_dirty": run.manifest["git_dirty"],
             "versions": run.manifest["versions"],
+            "endpoints": suite.endpoints.digest(),
             "scored_at": utc_now(),
         }
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.endpoints import MACRO
 from tasks.catalog import is_test_set
 from tasks.errors import UserError, closest
 from tasks.schema import SCORED
@@ -40,14 +41,17 @@ def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str 
     Returns:
         One row per task, arm, seed and step, in that order: `validation` and `test` (metric units), the
         test row's `n_items` and `n_completions`, its counts `n_truncated`, `n_unparsed`, `n_ungraded`
-        (completions), and `higher_is_better`.
+        (completions), and `higher_is_better`; `tokens` and `seconds` of training so far (0 at step 0) and
+        `device`, where the row was scored.
 
     Raises:
-        UserError: nothing to read; rows that cannot be compared (two suites, models, engines or versions of
-            a task); a missing cell or a null value, named by arm, seed, step, task and split.
+        UserError: nothing to read; rows that cannot be compared (two schemas, suites, models, engines or
+            versions of a task); a missing cell or a value that is null or not finite, named by arm, seed,
+            step, task and split; two rows for one cell; two runs with the same weights after step 0.
     """
     rows = _select(frame, metric, kind)
     cells = _index(rows.to_dict("records"))
+    _refuse_copies(cells)
     suite = rows["suite"].iloc[0]
     runs = sorted({(arm, seed) for _, arm, seed, _, _ in cells if arm != BASE and seed is not None})
     if not runs:
@@ -75,8 +79,29 @@ def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str 
                     | {"n_items": test["n_items"], "n_completions": test["n_items"] * test["n_samples"]}
                     | {name: test[name] for name in COUNTS}
                     | {"higher_is_better": test["higher_is_better"]}
+                    | {"tokens": test["tokens"], "seconds": test["train_s"], "device": test["device"]}
                 )
     return pd.DataFrame(points)
+
+
+def macro_curves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Average the curves of several tasks into one task named `MACRO`, each task with the same weight.
+
+    The tasks are fixed: the mean speaks about these tasks. Counts, items and completions are sums.
+
+    Returns:
+        Rows like those of `learning_curves`; empty with fewer than two tasks, or where their steps or their
+        directions differ, since a mean over other checkpoints would be another quantity.
+    """
+    steps = {tuple(sorted(set(group["step"]))) for _, group in curves.groupby("task")}
+    tasks, directions = curves["task"].nunique(), curves["higher_is_better"].nunique()
+    if tasks < 2 or len(steps) > 1 or directions > 1:
+        return curves.iloc[:0]
+    sums = ["n_items", "n_completions", *COUNTS]
+    how = {"validation": "mean", "test": "mean"} | dict.fromkeys(sums, "sum")
+    how |= dict.fromkeys(("higher_is_better", "tokens", "seconds", "device"), "first")
+    mean = curves.groupby(["arm", "seed", "step"], sort=True).agg(how).reset_index()
+    return mean.assign(task=MACRO)[list(curves.columns)]
 
 
 def _select(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
@@ -86,7 +111,7 @@ def _select(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
     chosen = rows[(rows["metric"] == metric) & (rows["missing"] == "")]
     if chosen.empty:
         raise UserError(f"metric {metric!r}: no measured row has it; {closest(metric, set(rows['metric']))}")
-    for column in ("suite", "model", "engine", "higher_is_better"):
+    for column in ("schema_version", "suite", "model", "engine", "higher_is_better"):
         _refuse_mixture(chosen[column], f"column {column!r}")
     for task, rows_of_task in chosen.groupby("task"):
         _refuse_mixture(rows_of_task["task_version"], f"task {task!r}, column 'task_version'")
@@ -130,12 +155,35 @@ def _cell(cells: dict[Cell, dict[str, Any]], cell: Cell, metric: str, suite: str
     record = cells.get(cell)
     if record is None:
         raise UserError(f"{_name(cell)}: no row with metric {metric!r}; complete it with {_command(suite)}")
-    if pd.isna(record["value"]):
+    if not np.isfinite(record["value"]):
         raise UserError(
-            f"{_name(cell)}: {metric!r} is null ({record['n_ungraded']} ungraded completions); "
+            f"{_name(cell)}: {metric!r} is {_shown(record['value'])} "
+            f"({record['n_ungraded']} ungraded completions); "
             f"find out why, then score it again with {_command(suite)}"
         )
     return record
+
+
+def _shown(value: float) -> str:
+    return "null" if pd.isna(value) else f"{value}"
+
+
+def _refuse_copies(cells: dict[Cell, dict[str, Any]]) -> None:
+    """Two seeds with the same weights after training are one run: counted twice it would pass for evidence.
+
+    Two arms may agree on a seed: they did the same, and their difference is 0.
+    """
+    owner: dict[tuple[int, str], tuple[str, int | None]] = {}
+    for cell, record in cells.items():
+        _, arm, seed, step, _ = cell
+        if step == 0 or not record["weights_hash"]:
+            continue
+        other, first = owner.setdefault((step, record["weights_hash"]), (arm, seed))
+        if first != seed:
+            raise UserError(
+                f"{_name(cell)}: has the weights of arm {other!r}, seed {first}; a run counts once, "
+                "so train it with a seed of its own"
+            )
 
 
 def _name(cell: Cell) -> str:

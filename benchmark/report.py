@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from benchmark.compare import ENDPOINTS, arm_table, paired_differences, summarize_runs
 from benchmark.curves import BASE, COUNTS
+from benchmark.endpoints import MACRO
 from benchmark.stats import Interval
 
 COLUMNS = ("base", *ENDPOINTS)
@@ -58,9 +59,12 @@ def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the re
             runs or unpaired seeds (`paired_differences`). Nothing is written then.
     """
     runs = summarize_runs(frame, metric=metric, kind=kind)
+    runs = runs[runs["task"] != MACRO]
     arms = arm_table(runs)
     arms = arms.loc[arms.assign(other=arms["arm"] != baseline).sort_values(["task", "other", "arm"]).index]
     differences = paired_differences(runs, baseline)
+    shown = differences["endpoint"].isin(ENDPOINTS) & (differences["axis"] == "steps")
+    differences = differences[shown].reset_index(drop=True)
     rows = frame[(frame["kind"] == kind) & (frame["metric"] == metric)]
     heading = f"SMOKE: {title}" if kind == "smoke" else title
     sections = [

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
@@ -92,15 +90,6 @@ class ResultRow(Settings):
 
 IDENTITY = ("kind", "suite", "arm", "seed", "step", "task", "split", "metric")
 """Two rows that agree on these columns measure the same thing; the later one replaces the earlier."""
-
-
-@contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Hold the file of rows, made when missing, for reading and then appending; others wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def append_rows(path: Path, rows: Iterable[ResultRow]) -> None:

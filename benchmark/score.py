@@ -23,6 +23,7 @@ from benchmark.suite import Suite
 from benchmark.units import WantedUnit, wanted_units
 from tasks.catalog import find_task, load_problems
 from tasks.errors import InfrastructureError, UserError
+from tasks.files import in_turn, sweep
 from tasks.grading import GRADER_VERSION, Asked, check_error_rate, grade_all
 from tasks.sampled import vote
 from tasks.schema import AnswerKind, Grade, Status
@@ -60,6 +61,8 @@ def grade_units(
 ) -> int:
     """Grade the texts of some units, as far as there are any; returns how many were graded now.
 
+    Of two processes at work on a folder one waits, and then finds the grades of the other.
+
     Args:
         out: the suite's folder.
         store: its texts.
@@ -68,15 +71,18 @@ def grade_units(
         again: also grade what the grader failed on before.
     """
     graded, held = 0, set(store.keys())
+    folder = grades_path(out, "").parent
     waiting: list[_Unit] = []
-    for number, unit in enumerate(units, start=1):
-        if unit.key in held:
-            waiting.append(_opened(out, store, unit, again=again))
-        if number == len(units) or sum(len(one.todo) for one in waiting) >= BATCH:
-            graded += _grade(waiting)
-            waiting = []
-            if report:
-                report(number, len(units), graded)
+    with in_turn(folder / ".lock"):
+        sweep(folder)
+        for number, unit in enumerate(units, start=1):
+            if unit.key in held:
+                waiting.append(_opened(out, store, unit, again=again))
+            if number == len(units) or sum(len(one.todo) for one in waiting) >= BATCH:
+                graded += _grade(waiting)
+                waiting = []
+                if report:
+                    report(number, len(units), graded)
     return graded
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from benchmark.endpoints import Endpoints
 from benchmark.retention import Retention
 from tasks.catalog import expand_tasks, splits_of
 from tasks.decoding import Decoding, task_decoding
@@ -72,6 +73,8 @@ class Suite(Settings):
     """Completions decoded side by side."""
     retention: Retention | None = None
     """Which scored checkpoints stay on the disk; all of them where nothing is given."""
+    endpoints: Endpoints = Field(default_factory=Endpoints)
+    """What the comparison is judged by; its own hash stands in every row."""
 
     @field_validator("arms")
     @classmethod
@@ -107,6 +110,10 @@ class Suite(Settings):
             )
         for task in self.tasks:
             self.decoding(task)
+        for task in sorted(self.endpoints.named_tasks() - set(self.tasks)):
+            raise ValueError(
+                f"endpoints: levels for {task!r}, which is not asked; {closest(task, self.tasks)}"
+            )
         return self
 
     def decoding(self, task: str) -> Decoding:

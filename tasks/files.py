@@ -139,6 +139,15 @@ def only_one(out: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold a lock file, made when missing; who comes second waits. It goes with the process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _temporary(path: Path, mark: str = "") -> Path:
     return path.with_name(f".{path.name}.{mark}{os.getpid()}.tmp")
 

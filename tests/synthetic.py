@@ -26,7 +26,6 @@ FIXED: dict[str, Any] = {
     "mean_tokens": 20.0,
     "engine": "transformers",
     "config_hash": "c0ffee",
-    "weights_hash": "beef",
     "sample_key": "s",
     "git_sha": "abc123",
     "git_dirty": False,
@@ -48,7 +47,8 @@ def make_row(**fields: Any) -> ResultRow:
         "value": 0.5,
         "n_items": 100,
     }
-    return ResultRow(**(FIXED | place | fields))
+    place |= fields
+    return ResultRow(**(FIXED | {"weights_hash": f"{place['arm']}-{place['seed']}-{place['step']}"} | place))
 
 
 def make_rows(
@@ -85,6 +85,7 @@ def make_rows(
                     "task": task,
                     "split": split,
                     "tokens": step * 1000,
+                    "train_s": step * 0.5,
                 }
                 rows.append(make_row(**(place | {"value": right / n_items, "n_items": n_items} | fields)))
     return rows

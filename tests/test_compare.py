@@ -11,8 +11,10 @@ from scipy import stats as scipy_stats
 
 from benchmark.compare import ENDPOINTS, arm_table, paired_differences, summarize_runs
 from benchmark.curves import learning_curves
+from benchmark.endpoints import MACRO
 from benchmark.rows import to_frame
 from benchmark.stats import Interval, minimum_detectable_effect, normalised_auc, sign_flip_p
+from benchmark.summaries import on_axis
 from tasks.errors import UserError
 
 STEPS = (0, 10, 20, 40)
@@ -53,8 +55,8 @@ def test_summaries_match_plain_loops(make_rows, seed):
     generator = np.random.default_rng(seed)
     rows = make_rows(generator, seeds=[4, 7, 9], n_items=20)  # few items: ties on validation are common
     runs = summarize_runs(to_frame(rows))
-    assert len(runs) == 2 * 2 * 3
-    for run in runs.to_dict("records"):
+    assert len(runs) == (2 + 1) * 2 * 3  # two tasks and their mean
+    for run in runs[runs["task"] != MACRO].to_dict("records"):
         place = (rows, run["task"], run["arm"], run["seed"])
         test, validation = curve(*place, "test"), curve(*place, "validation")
         best = validation.index(max(validation))
@@ -63,7 +65,7 @@ def test_summaries_match_plain_loops(make_rows, seed):
         assert run["auc"] == normalised_auc(STEPS, test)
         counts = [run[f"n_{name}"] for name in ("items", "completions", "truncated", "unparsed", "ungraded")]
         assert counts == [20, 3 * 20 * 2, 3 * 2, 3 * 3, 3 * 1]
-    assert runs.groupby("task")["base"].nunique().tolist() == [1, 1]
+    assert runs.groupby("task")["base"].nunique().tolist() == [1, 1, 1]
     shuffled = generator.permutation(len(rows))
     pd.testing.assert_frame_equal(summarize_runs(to_frame([rows[i] for i in shuffled])), runs)
 
@@ -169,7 +171,7 @@ def test_arms_are_averaged_over_seeds(rows):
     runs = summarize_runs(to_frame(rows))
     for line in arm_table(runs).to_dict("records"):
         own = runs[(runs["task"] == line["task"]) & (runs["arm"] == line["arm"])]
-        assert (line["n_seeds"], line["n_items"]) == (3, 200)
+        assert (line["n_seeds"], line["n_items"]) == (3, 400 if line["task"] == MACRO else 200)
         assert line["base"] == Interval(own["base"].iloc[0], None, None, 1)
         for endpoint in ENDPOINTS:
             value_s = own[endpoint].to_numpy()
@@ -182,12 +184,14 @@ def test_differences_are_paired_by_seed(make_rows, seed):
     runs = summarize_runs(to_frame(make_rows(np.random.default_rng(seed))))
     shuffled = runs.sample(frac=1, random_state=np.random.default_rng(seed))
     found = paired_differences(shuffled).to_dict("records")
-    assert [(r["task"], r["endpoint"]) for r in found] == [
-        (t, e) for t in ("sums", "words") for e in ENDPOINTS
+    places = [("final", "steps"), ("peak", "steps"), ("auc", "steps"), ("last3", "steps")]
+    places += [("final", "tokens"), ("auc", "tokens"), ("final", "seconds"), ("auc", "seconds")]
+    assert [(r["task"], r["endpoint"], r["axis"]) for r in found] == [
+        (task, *place) for task in ("sums", "words", MACRO) for place in places
     ]
     for record in found:
         value = {
-            (r["arm"], r["seed"]): r[record["endpoint"]]
+            (r["arm"], r["seed"]): r[on_axis(record["endpoint"], record["axis"])]
             for r in runs.to_dict("records")
             if r["task"] == record["task"]
         }
