@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay on the disk once they are scored: the rule, and a ledger of what it deleted.
+"""Which checkpoints stay on the disk once they are scored: the rule, and a ledger of those that went.
 
 The order is what makes it safe: texts on the disk, grades on the disk, the ledger's line on the disk, then
 the folder goes. A stop at any point leaves a checkpoint that is there, or one that everything is known about.
@@ -126,8 +126,8 @@ def _line(path: Path, number: int, text: str) -> Deleted:
     except (ValueError, TypeError):
         pass
     raise UserError(
-        f"{path}:{number}: not a line of the ledger, which names checkpoints that were scored and deleted: restore "
-        "it from a copy, or remove it and delete the run folder whose checkpoint is missing to train it again"
+        f"{path}:{number}: not a line of the ledger, which names checkpoints that were scored and deleted: "
+        "restore it from a copy, or remove it and delete the run folder whose checkpoint is missing to train it again"
     )
 
 
