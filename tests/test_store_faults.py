@@ -265,6 +265,17 @@ def test_nobody_touches_the_shard_of_a_worker_at_work(tmp_path: Path) -> None:
     assert open_store(tmp_path).read(KEY).samples == SAMPLES
 
 
+def test_a_file_that_takes_its_other_name_while_the_folder_is_listed_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing may hold neither name of a file that is renamed meanwhile; the next one holds it."""
+    finished(tmp_path)
+    store = open_store(tmp_path)
+    real, listings = store._names, iter([[]])
+    monkeypatch.setattr(store, "_names", lambda: next(listings, None) or real())
+    assert store.read(KEY).samples == SAMPLES
+
+
 WRITE = """
 import sys
 from pathlib import Path
