@@ -1,4 +1,4 @@
-"""Whose folder is it? A results folder belongs to one suite, which may grow: more arms, seeds, tasks, samples."""
+"""Whose folder is it? A results folder belongs to one suite, which may grow: more arms, seeds, tasks."""
 
 from __future__ import annotations
 

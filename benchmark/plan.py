@@ -1,4 +1,4 @@
-"""What a run will do, before it does it: everything that can be refused is refused here, and then it is counted."""
+"""What a run will do, before it does it: all that can be refused is refused here, and the rest is counted."""
 
 from __future__ import annotations
 
@@ -221,7 +221,8 @@ def _tokens(suite: Suite, left: Mapping[Any, int] | None, rates: Rates) -> str:
             number * suite.decoding(task).sampling.max_new_tokens for (task, _), number in left.items()
         )
         return f"at most {most:,} (every completion as long as it may be)"
-    return f"about {round(sum(number * rates.get(at, 0) for at, number in left.items())):,} (as long as those there)"
+    expected = sum(number * rates.get(place, 0) for place, number in left.items())
+    return f"about {round(expected):,} (as long as those there)"
 
 
 def _training(folders: Sequence[Path], outlook: Outlook, jobs: int) -> str:

@@ -94,13 +94,9 @@ class Serving:
         """
         self._first = inspect_checkpoint(folder)
         self._room = room_for(folder, decodings)
-        self._open = lambda first: open_engine(
-            name,  # type: ignore[arg-type]  # open_engine checks it
-            first,
-            dtype=dtype,
-            max_model_len=self._room,
-            max_sequences=max_sequences,
-        )
+        self._name: Any = name  # open_engine checks it
+        self._dtype, self._max_sequences = dtype, max_sequences
+        self._held: Checkpoint | None = None
         self._tolerance = SAME[dtype]
         self._values: dict[str, list[list[float]]] = {}  # weights -> log-probs of the probes
         self._start(self._first, "opened")
@@ -138,7 +134,13 @@ class Serving:
 
     def _start(self, checkpoint: Checkpoint, how: str) -> None:
         try:
-            self.engine = self._open(checkpoint.folder)
+            self.engine = open_engine(
+                self._name,
+                checkpoint.folder,
+                dtype=self._dtype,
+                max_model_len=self._room,
+                max_sequences=self._max_sequences,
+            )
             self._arrived(checkpoint, how)
         except UserError:
             raise

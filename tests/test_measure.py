@@ -1,4 +1,4 @@
-"""A unit's grades to numbers: all items at once give, to the bit, what the definitions give for each alone."""
+"""A unit's grades to numbers: all items at once give, to the bit, what each gives alone."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_an_item_without_a_verdict_has_no_value(tmp_path: Path) -> None:
         (
             [],
             2,
-            "2 of 1 items x 2 samples have no grade, .* run `python -m benchmark generate SUITE`, then `score`",
+            "2 of 1 items x 2 samples have no grade, .*; run `python -m benchmark generate SUITE`, then `sc",
         ),
     ],
 )
@@ -148,7 +148,7 @@ def test_missing_is_not_wrong(tmp_path: Path, said: list[str], count: int, messa
 def test_two_grades_of_one_sample_and_grades_of_other_items_are_refused(tmp_path: Path) -> None:
     table = stored(tmp_path / "x.parquet", grades_of(["7", "3"]))
     with pytest.raises(
-        UserError, match="1 of 1 items x 2 samples do not have one grade each, .* sample 1 of t/000"
+        UserError, match=r"1 of 1 items x 2 samples do not have one grade each, .* sample 1 of t/000"
     ):
         arrange(pa.concat_tables([table, table.slice(1)]), problems(1), 2, "x")
     with pytest.raises(UserError, match="grades of 't/000', which is none of its 0 items"):

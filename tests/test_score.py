@@ -177,7 +177,7 @@ def test_one_missing_sample_is_named(tmp_path: Path) -> None:
             kept = [one for at, one in enumerate(whole) if (split, at) != ("test", 7)]
             writer.append(find_unit(make_suite(), tmp_path, place, split).request, EFFECTIVE, kept)
     with pytest.raises(
-        UserError, match="1 of 80 items x 1 samples have no grade, .* sample 0 of sums1/test/0007"
+        UserError, match=r"1 of 80 items x 1 samples have no grade, .* sample 0 of sums1/test/0007"
     ):
         all_rows(make_suite(), tmp_path)
     assert not (tmp_path / "rows.jsonl").exists()

