@@ -127,7 +127,8 @@ def _line(path: Path, number: int, text: str) -> Deleted:
         pass
     raise UserError(
         f"{path}:{number}: not a line of the ledger, which names checkpoints that were scored and deleted: "
-        "restore it from a copy, or remove it and delete the run folder whose checkpoint is missing to train it again"
+        "restore it from a copy, or remove it and delete the run folder whose checkpoint is missing to train "
+        "it again"
     )
 
 
