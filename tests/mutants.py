@@ -1,7 +1,9 @@
 """Test the tests (tox -e mutants): change the mathematics in a thousand ways, count what is noticed.
 
 It fails where fewer than ENOUGH of the mutants are killed, and for a survivor that docs/mutants.md does not
-explain. Names, as `mutmut run` takes them, test those mutants again and leave the other results alone.
+explain. `trainer`, `statistics` and `gate` are parts, each with modules and tests of its own in pyproject.toml
+([tool.mutmut] and [tool.mutants.PART]); without one all are done, one after the other. Names, as `mutmut run`
+takes them, test those mutants of a part again and leave its other results alone.
 """
 
 from __future__ import annotations
