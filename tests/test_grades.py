@@ -16,7 +16,9 @@ from benchmark import grades
 from benchmark.grades import SCHEMA, Header, graders, grades_path, read_grades, write_grades
 from tasks.errors import UserError
 
-HEADER = Header(request={"task": "add2"}, effective=[{"device": "cpu", "seconds": 1.5}], grader="2", kind="math")
+HEADER = Header(
+    request={"task": "add2"}, effective=[{"device": "cpu", "seconds": 1.5}], grader="2", kind="math"
+)
 ROWS: list[dict[str, Any]] = [
     {
         "item": f"add2/test/{at // 3:04d}",
@@ -72,7 +74,9 @@ def test_no_flipped_byte_is_read(path: Path) -> None:
 
 
 def test_anyone_reads_the_file(path: Path) -> None:
-    assert pd.read_parquet(path).astype(object).where(lambda one: one.notna(), None).to_dict("records") == ROWS
+    assert (
+        pd.read_parquet(path).astype(object).where(lambda one: one.notna(), None).to_dict("records") == ROWS
+    )
 
 
 def test_a_header_may_quote_the_seal(path: Path) -> None:
@@ -99,7 +103,9 @@ def test_a_damaged_file_is_refused_by_name(path: Path, harm: Callable[[Path], No
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_a_missing_file_and_another_format_say_what_to_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_and_another_format_say_what_to_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="no grades there; run `python -m benchmark score SUITE`"):
         read_grades(path.with_name("no.parquet"))
     write_grades(path, replace(HEADER, format=2), columns(ROWS))

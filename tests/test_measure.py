@@ -23,7 +23,12 @@ ANSWERS = ["3", "3.0", "x+1", "1+x", "4", "5", ""]
 def problems(count: int, clusters: int = 0) -> list[Problem]:
     """Return problems whose order is not that of their names."""
     return [
-        Problem(id=f"t/{(7 * at) % count:03d}", question="?", gold="7", cluster=f"c{at % clusters}" if clusters else "")
+        Problem(
+            id=f"t/{(7 * at) % count:03d}",
+            question="?",
+            gold="7",
+            cluster=f"c{at % clusters}" if clusters else "",
+        )
         for at in range(count)
     ]
 
@@ -62,7 +67,9 @@ def test_all_items_at_once_are_each_item_alone(tmp_path: Path, count: int, seed:
     asked = problems(40, clusters=9)
     chance = rng.beta(0.5, 0.5, len(asked))
     graded = {
-        (one.id, index): random_grade(rng, chance[at]) for at, one in enumerate(asked) for index in range(count)
+        (one.id, index): random_grade(rng, chance[at])
+        for at, one in enumerate(asked)
+        for index in range(count)
     }
     samples = arrange(stored(tmp_path / "x.parquet", graded), asked, count, "x")
     want = [sample_metrics([graded[one.id, index] for index in range(count)], count) for one in asked]
@@ -103,7 +110,9 @@ def test_the_order_of_the_lines_and_samples_beyond_those_asked_change_nothing(tm
 
 
 def test_wrong_choices_vote_as_letters(tmp_path: Path) -> None:
-    graded = {("t/000", at): Grade(status=Status.WRONG, answer=one) for at, one in enumerate(["A", "(A)", "A. dog"])}
+    graded = {
+        ("t/000", at): Grade(status=Status.WRONG, answer=one) for at, one in enumerate(["A", "(A)", "A. dog"])
+    }
     graded["t/000", 3] = Grade(status=Status.CORRECT, answer="C")
     table = stored(tmp_path / "x.parquet", graded, "choice")
     assert item_metrics(arrange(table, problems(1), 4, "x"))["maj@4"].tolist() == [0.0]
@@ -118,8 +127,16 @@ def test_an_item_without_a_verdict_has_no_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "count", "message"),
     [
-        (["7", "3", "3"], 4, "the unit: 1 of 1 items x 4 samples have no grade, the first of them sample 3 of t/000"),
-        ([], 2, "2 of 1 items x 2 samples have no grade, .* run `python -m benchmark generate SUITE`, then `score`"),
+        (
+            ["7", "3", "3"],
+            4,
+            "the unit: 1 of 1 items x 4 samples have no grade, the first of them sample 3 of t/000",
+        ),
+        (
+            [],
+            2,
+            "2 of 1 items x 2 samples have no grade, .* run `python -m benchmark generate SUITE`, then `score`",
+        ),
     ],
 )
 def test_missing_is_not_wrong(tmp_path: Path, said: list[str], count: int, message: str) -> None:
@@ -130,7 +147,9 @@ def test_missing_is_not_wrong(tmp_path: Path, said: list[str], count: int, messa
 
 def test_two_grades_of_one_sample_and_grades_of_other_items_are_refused(tmp_path: Path) -> None:
     table = stored(tmp_path / "x.parquet", grades_of(["7", "3"]))
-    with pytest.raises(UserError, match="1 of 1 items x 2 samples do not have one grade each, .* sample 1 of t/000"):
+    with pytest.raises(
+        UserError, match="1 of 1 items x 2 samples do not have one grade each, .* sample 1 of t/000"
+    ):
         arrange(pa.concat_tables([table, table.slice(1)]), problems(1), 2, "x")
     with pytest.raises(UserError, match="grades of 't/000', which is none of its 0 items"):
         arrange(table, [], 2, "x")

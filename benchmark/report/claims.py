@@ -57,7 +57,8 @@ def sentence(record: Mapping[str, Any], endpoints: Endpoints) -> str:
         evidence = f"{interval}, {pairs}, adjusted p {record['p_holm']:.3g}, MDE {_mde(record)}{also}"
         return f"{subject} {_claim(record)} ({evidence})."
     if verdict == "equivalent":
-        evidence = f"equivalence test, adjusted p {record['p_equivalent']:.3g}, {interval}, {pairs}{also}"
+        test = f"equivalence test, adjusted p {record['p_equivalent']:.3g}"
+        evidence = f"{test}, {interval}, {pairs}, MDE {_mde(record)}{also}"
         return f"{against}: no difference beyond {_margin(record, endpoints)} ({evidence})."
     unchanged = 1.0 if record["unit"] == "ratio" else 0.0
     alone = not record["difference"].low <= unchanged <= record["difference"].high
