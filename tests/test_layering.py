@@ -29,6 +29,8 @@ REREAD = (
     "compare",
     "report",
     "plots",
+    "flips",
+    "item_pairs",
     "suite",
     "curves",
     "runs",

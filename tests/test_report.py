@@ -15,6 +15,7 @@ import pytest
 from benchmark.compare import arm_table, paired_differences, summarize_runs
 from benchmark.endpoints import Endpoints
 from benchmark.report import collect, write_report
+from benchmark.report.document import build, write
 from benchmark.report.readme import fill, results_block
 from benchmark.rows import to_frame
 from tasks.errors import UserError
@@ -367,9 +368,6 @@ def test_the_terminal_text_fits_100_columns(make_rows, tmp_path):
 
 
 def test_scores_of_items_bring_optimism_beside_the_raw_maximum(make_rows, tmp_path):
-    pytest.importorskip("benchmark.item_pairs")
-    from benchmark.report.document import build, write
-
     frame = to_frame(make_rows(np.random.default_rng(0), tasks=["sums"], n_items=40))
     generator = np.random.default_rng(2)
     records = []

@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmark.compare import arm_table, crossing_table, paired_differences, summarize_runs
 from benchmark.endpoints import MACRO, Endpoints
+from benchmark.item_pairs import item_differences, optimism_table
 from tasks.catalog import groups
 
 ALL_TASKS = "mean of all tasks"
@@ -99,25 +100,13 @@ def collect(
         else differences.iloc[:0],
         other_metrics=_other_metrics(frame, baseline, metric, kind),
         scores=scores,
-        optimism=None if scores is None else _optimism(scores),
-        item_differences=None if scores is None else _item_differences(scores, baseline),
+        optimism=None if scores is None else optimism_table(scores, np.random.default_rng(0)),
+        item_differences=None if scores is None else item_differences(scores, baseline),
         baseline=baseline,
         smoke=kind == "smoke",
         metric=metric,
         endpoints=endpoints or Endpoints(),
     )
-
-
-def _optimism(scores: pd.DataFrame) -> pd.DataFrame:
-    from benchmark.item_pairs import optimism_table
-
-    return optimism_table(scores, np.random.default_rng(0))
-
-
-def _item_differences(scores: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    from benchmark.item_pairs import item_differences
-
-    return item_differences(scores, baseline)
 
 
 def _other_metrics(frame: pd.DataFrame, baseline: str, metric: str, kind: str) -> dict[str, pd.DataFrame]:
