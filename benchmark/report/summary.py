@@ -43,7 +43,7 @@ def verdict(record: dict[str, Any]) -> str:
     ('NO DIFFERENCE SHOWN', 'HIGHER')
     """
     words = {"none": "no difference shown", "equivalent": "equivalent within the margin"}
-    return words.get(record["verdict"], record["verdict"]).upper()
+    return str(words.get(record["verdict"], record["verdict"])).upper()
 
 
 def _corrected(results: Results, primary: int) -> str:
