@@ -254,6 +254,12 @@ def make_rows() -> Callable[..., list[ResultRow]]:
 
 
 @pytest.fixture(scope="session")
+def report_golden() -> ModuleType:
+    """Return report_golden.py: the rows of the golden report, and what writes it."""
+    return _load("report_golden")
+
+
+@pytest.fixture(scope="session")
 def made() -> ModuleType:
     """Return groups.py: `make_groups`, `make_batch` and `make_config` for tests of the update."""
     return _load("groups")

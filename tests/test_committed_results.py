@@ -27,9 +27,15 @@ def test_tables_follow_from_the_rows(name: str, tmp_path: Path) -> None:
         commit=", ".join(sorted(set(frame["git_sha"]))),
         engine=", ".join(sorted(set(frame["engine"]))),
         baseline=suite.baseline,
+        endpoints=suite.endpoints,
     )
-    for table in ("report.md", "report.csv", "differences.csv"):
-        assert (tmp_path / table).read_bytes() == (folder / table).read_bytes(), table
+    written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {Path("report.md"), Path("seconds.json"), Path("tables/speed.csv")} <= written
+    for path in sorted(written):
+        assert (tmp_path / path).read_bytes() == (folder / path).read_bytes(), path
+    assert {path.name for path in (folder / "tables").iterdir()} == {
+        path.name for path in written if path.parent.name == "tables"
+    }
 
 
 def test_the_default_suite_was_made_by_committed_code() -> None:

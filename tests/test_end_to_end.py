@@ -17,7 +17,16 @@ from benchmark.store import open_store
 
 ROOT = Path(__file__).parent.parent
 STEPS = 2
-FILES = {"report.md", "report.csv", "differences.csv", "curves.png", "curves.svg", "rows.jsonl", "suite.json"}
+FILES = {
+    "report.md",
+    "report.json",
+    "report.tex",
+    "seconds.md",
+    "tables",
+    "pictures",
+    "rows.jsonl",
+    "suite.json",
+}
 
 
 def command(out: Path) -> list[str]:
@@ -86,4 +95,7 @@ def test_stopped_and_started_again_ends_the_same(finished: Path, tmp_path: Path)
     done = subprocess.run(command(out), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert content(out) == content(finished)
-    assert (out / "report.csv").read_bytes() == (finished / "report.csv").read_bytes()
+    tables = [path.name for path in (finished / "tables").iterdir() if "seconds" not in path.name]
+    assert len(tables) > 10
+    for name in tables:
+        assert (out / "tables" / name).read_bytes() == (finished / "tables" / name).read_bytes(), name

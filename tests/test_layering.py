@@ -31,6 +31,8 @@ REREAD = (
     "compare",
     "report",
     "plots",
+    "flips",
+    "item_pairs",
     "suite",
     "curves",
     "runs",

@@ -76,7 +76,7 @@ def test_rows_of_a_missing_set_are_null_and_say_why(out: Path) -> None:
     assert set(learning_curves(frame)["task"]) == {"sums1"}
     text = write_report(frame, out, title="t", command="c", commit="a", engine=ENGINE)
     assert "aime24" not in text
-    assert "## Not measured\n\n- aime24: " in (out / "report.md").read_text()
+    assert "## Not measured\n\n| task | why |\n| --- | --- |\n| aime24 | " in (out / "report.md").read_text()
 
 
 def test_what_was_measured_is_not_lost_with_its_set(out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from benchmark.flips import arm_flips, flip_counts, moved_items
 from benchmark.plots.style import CHARACTER_INCHES, LEGEND, dress, save, short
 
 MOST_ITEMS = 40
-FILLS = {
+FILLS: dict[str, dict[str, Any]] = {
     "gained": {"facecolor": "0.45", "hatch": ""},
     "lost": {"facecolor": "white", "hatch": "////"},
     "gained_and_lost": {"facecolor": "0.88", "hatch": ".."},

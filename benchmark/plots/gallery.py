@@ -58,7 +58,7 @@ def draw_pictures(frame: pd.DataFrame, results: Results, folder: Path, *, runs_i
 
 def _curves(curves: pd.DataFrame, styles: dict[str, ArmStyle], folder: Path, results: Results) -> list[Path]:
     """Draw all tasks over each axis, and each task by itself over steps."""
-    looks = {"metric": results.metric, "smoke": results.smoke}
+    looks: dict[str, Any] = {"metric": results.metric, "smoke": results.smoke}
     paths = draw_learning(curves, styles, folder / "curves", **looks)
     paths += draw_learning(curves, styles, folder / "curves_over_tokens", axis="tokens", **looks)
     paths += draw_learning(curves, styles, folder / "curves_over_seconds", axis="seconds", **looks)

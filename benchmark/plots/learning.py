@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -208,4 +209,9 @@ def draw_seeds(
     return paths
 
 
-_POINT = {"linewidth": 1.3, "markersize": 3.5, "markeredgecolor": "white", "markeredgewidth": 0.4}
+_POINT: dict[str, Any] = {
+    "linewidth": 1.3,
+    "markersize": 3.5,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.4,
+}

@@ -79,6 +79,8 @@ def draw_tree(
     for axes, (name, label) in zip(places, STATISTICS.items(), strict=True):
         for number, (arm, style) in enumerate(arms.items()):
             _draw(axes, measured[measured["arm"] == arm], name, style, first=number, arms=len(arms))
+        low, high = axes.get_ylim()  # a t band of few seeds can leave what the statistic can be
+        axes.set_ylim(max(low, 0.0), min(high, 1.02) if name == "tree/nodes_per_token" else high)
         axes.set_ylabel(label, fontsize=9)
         dress(axes)
         counts_along(axes, "Optimizer steps")

@@ -31,9 +31,10 @@ def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the re
 ) -> str:
     """Write a report in four formats; equal rows in any order give equal bytes.
 
-    `report.md` to read, `report.json` with every raw number, `report.tex` that shows all tables, and each
-    table as `tables/NAME.csv` and `tables/NAME.tex` (to \\input into a paper). CSV and JSON hold metric units;
-    a number that does not exist is an empty field or null. Percentages are for people only.
+    `report.md` to read, `report.json` with every raw number, `report.tex` that shows all tables; the same
+    three as `seconds.*` for what is matched by seconds, which equal runs do not share; and each table as
+    `tables/NAME.csv` and `tables/NAME.tex` (to be input into a paper). CSV and JSON hold metric units; a
+    number that does not exist is an empty field or null. Percentages are for people only.
 
     Args:
         frame: rows of one suite, as `rows.to_frame` returns them.

@@ -23,7 +23,6 @@ VALUES = (
     Column("peak", "peak (chosen on validation)", percent),
     Column("auc", "area under the curve", percent),
     Column("auc_tokens", "area over tokens", percent, optional=True),
-    Column("auc_seconds", "area over seconds", percent, optional=True),
 )
 
 
@@ -53,8 +52,22 @@ def task_tables(results: Results) -> list[Table]:
 
 
 def _axes_note(records: list[dict[str, Any]]) -> str:
-    reasons = {axis: records[0][f"{axis}_reason"] for axis in ("tokens", "seconds")}
-    return "\n".join(f"No area over {axis}: {reason}." for axis, reason in reasons.items() if reason)
+    reason = records[0]["tokens_reason"]
+    return f"No area over tokens: {reason}." if reason else ""
+
+
+def seconds_table(results: Results) -> Table:
+    """Return what depends on the clock: areas over seconds and the value when the first run ends."""
+    columns = (
+        TASK,
+        ARM,
+        Column("auc_seconds", "area over seconds", percent),
+        Column("final_seconds", "value at the common end", percent),
+        COUNTS[0],
+        Column("seconds_reason", "why there is none", plain, optional=True),
+    )
+    records = [row | {"task": task_name(row["task"])} for row in results.arms.to_dict("records")]
+    return Table("arms_seconds", "Arms by seconds of training", columns, records)
 
 
 def group_table(results: Results, incomplete: dict[str, list[str]]) -> Table:

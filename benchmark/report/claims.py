@@ -48,16 +48,20 @@ def sentence(record: Mapping[str, Any], endpoints: Endpoints) -> str:
     against = f"{subject} against {record['baseline']}"
     pairs = f"{record['n']} pair{'' if record['n'] == 1 else 's'}"
     verdict, also = record["verdict"], f"; {record['reason']}" if record["reason"] else ""
-    if verdict == "no statement":
+    bare = absent(record["difference"]) or record["difference"].low is None
+    if bare:
         return f"{against}: no statement{also or '; there is no number'}."
     show = _scale(record)
     low, high = show(record["difference"].low), show(record["difference"].high)
     interval = f"{100 * (1 - endpoints.alpha):g} % interval {low} to {high}"
+    if verdict == "no statement":
+        return f"{against}: no statement{also} ({interval}, MDE {_mde(record)})."
     if verdict in ("higher", "lower"):
         evidence = f"{interval}, {pairs}, adjusted p {record['p_holm']:.3g}, MDE {_mde(record)}{also}"
         return f"{subject} {_claim(record)} ({evidence})."
     if verdict == "equivalent":
-        evidence = f"equivalence test, adjusted p {record['p_equivalent']:.3g}, {interval}, {pairs}{also}"
+        test = f"equivalence test, adjusted p {record['p_equivalent']:.3g}"
+        evidence = f"{test}, {interval}, {pairs}, MDE {_mde(record)}{also}"
         return f"{against}: no difference beyond {_margin(record, endpoints)} ({evidence})."
     unchanged = 1.0 if record["unit"] == "ratio" else 0.0
     alone = not record["difference"].low <= unchanged <= record["difference"].high

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmark.curves import BASE, COUNTS
 from benchmark.report.arms import ARM, TASK
 from benchmark.report.results import Results
@@ -21,7 +23,11 @@ def count_table(results: Results) -> Table:
     for task in results.tasks:
         for arm in order:
             chosen = rows[(rows["task"] == task) & (rows["arm"] == arm)]
-            record = {"task": task, "arm": arm, "n_completions": int(chosen["n_completions"].sum())}
+            record: dict[str, Any] = {
+                "task": task,
+                "arm": arm,
+                "n_completions": int(chosen["n_completions"].sum()),
+            }
             # One row without the count (older than the column) and the total is not known.
             known = {name: not chosen[name].isna().any() for name in NAMES}
             record |= {name: int(chosen[name].sum()) if known[name] else None for name in NAMES}

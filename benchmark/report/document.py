@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from benchmark.report import arms, counts, latex, markdown, pairs
 from benchmark.report.claims import sentence
@@ -20,6 +23,8 @@ from tasks.files import write_json, write_text
 class Document:
     """A report before it has a format."""
 
+    name: str
+    """Of its files."""
     heading: str
     facts: dict[str, str]
     summary: list[str]
@@ -32,46 +37,73 @@ class Document:
 
 
 def build(
-    heading: str,
-    facts: dict[str, str],
-    results: Results,
-    timing: dict[str, str] | None = None,
-) -> Document:
-    """Put a report together.
+    heading: str, facts: dict[str, str], results: Results, timing: dict[str, str] | None = None
+) -> list[Document]:
+    """Put together the report, and what depends on the clock as a document of its own.
 
     Args:
-        heading: its title.
+        heading: title of the report.
         facts: where the numbers come from.
         results: the frames.
         timing: what each stage took.
     """
-    return Document(
+    by_clock = results.differences["axis"].isin(pairs.CLOCK)
+    shared: dict[str, Any] = {"facts": facts, "smoke": results.smoke}
+    report = Document(
+        name="report",
         heading=heading,
-        facts=facts,
         summary=summary(results),
         reading=how_to_read(results),
         tables=_tables(results),
-        claims=[sentence(record, results.endpoints) for record in results.differences.to_dict("records")],
-        smoke=results.smoke,
+        claims=_claims(results, ~by_clock),
         timing=timing or {},
+        **shared,
     )
+    clock = Document(
+        name="seconds",
+        heading=f"{heading}: by seconds of training",
+        summary=[CLOCK_NOTE],
+        reading=how_to_read(results),
+        tables=[
+            arms.seconds_table(results),
+            *pairs.difference_tables(results, pairs.CLOCK),
+            pairs.speed_table(results, pairs.CLOCK),
+            pairs.level_table(results, pairs.CLOCK),
+            pairs.time_table(results, pairs.CLOCK),
+        ],
+        claims=_claims(results, by_clock),
+        timing={},
+        **shared,
+    )
+    return [report, clock]
+
+
+CLOCK_NOTE = (
+    "Seconds compare on one machine with the same load only; another run of the same command gives other "
+    "numbers here and the same ones in report.md."
+)
+
+
+def _claims(results: Results, chosen: pd.Series) -> list[str]:
+    return [sentence(one, results.endpoints) for one in results.differences[chosen].to_dict("records")]
 
 
 def _tables(results: Results) -> list[Table]:
     primary = results.endpoints.primary
     incomplete = incomplete_groups(results.tasks)
-    missing = counts.unmeasured_table(results)
+    missing, by_item = counts.unmeasured_table(results), pairs.item_table(results)
     tables = [missing] if missing else []
     tables += [arms.overview_table(results, endpoint) for endpoint in dict.fromkeys([primary, "peak"])]
     tables += arms.task_tables(results)
     if incomplete or not results.groups.empty:
         tables.append(arms.group_table(results, incomplete))
-    tables += pairs.difference_tables(results)
+    tables += pairs.difference_tables(results, pairs.COUNTED)
     if not results.groups.empty and results.others:
         tables.append(pairs.group_difference_table(results))
-    by_item = pairs.item_table(results)
     tables += [by_item] if by_item else []
-    tables += [pairs.speed_table(results), pairs.level_table(results), pairs.time_table(results)]
+    tables += [
+        make(results, pairs.COUNTED) for make in (pairs.speed_table, pairs.level_table, pairs.time_table)
+    ]
     tables += [arms.peak_table(results), arms.stability_table(results)]
     if results.other_metrics:
         tables.append(arms.metric_table(results))
@@ -81,19 +113,21 @@ def _tables(results: Results) -> list[Table]:
     return [*tables, printed] if printed.records else tables
 
 
-def write(document: Document, out: Path) -> None:
-    """Write `report.md`, `.json` and `.tex`, and `tables/NAME.csv` and `.tex`; tables of before go."""
-    write_text(out / "report.md", as_markdown(document))
-    write_json(out / "report.json", as_json(document))
-    names = [table.name for table in document.tables]
-    paragraphs = [*([SMOKE] if document.smoke else []), *document.summary, document.reading]
-    write_text(out / "report.tex", latex.document(document.heading, paragraphs, names))
+def write(documents: Sequence[Document], out: Path) -> None:
+    """Write NAME.md, .json and .tex of each, and `tables/NAME.csv` and `.tex` of every table; old ones go."""
     folder = out / "tables"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = [table for document in documents for table in document.tables]
+    for document in documents:
+        names = [table.name for table in document.tables]
+        paragraphs = [*([SMOKE] if document.smoke else []), *document.summary, document.reading]
+        write_text(out / f"{document.name}.md", as_markdown(document))
+        write_json(out / f"{document.name}.json", as_json(document))
+        write_text(out / f"{document.name}.tex", latex.document(document.heading, paragraphs, names))
     for path in folder.iterdir():
-        if path.suffix in (".csv", ".tex") and path.stem not in names:
+        if path.suffix in (".csv", ".tex") and path.stem not in {table.name for table in tables}:
             path.unlink()
-    for table in document.tables:
+    for table in tables:
         write_text(folder / f"{table.name}.csv", as_csv(table))
         write_text(folder / f"{table.name}.tex", latex.fragment(table))
 

@@ -55,9 +55,10 @@ def _flat(table: Table, record: dict[str, Any]) -> dict[str, Any]:
         if column.name not in spread:
             fields[column.name] = value
             continue
-        interval = value if isinstance(value, Interval) else Interval(value, None, None, 0)
-        fields[column.name] = interval.mean
-        fields[f"{column.name}_low"], fields[f"{column.name}_high"] = interval.low, interval.high
+        whole = isinstance(value, Interval)
+        fields[column.name] = value.mean if whole else value
+        fields[f"{column.name}_low"] = value.low if whole else None
+        fields[f"{column.name}_high"] = value.high if whole else None
     return fields
 
 

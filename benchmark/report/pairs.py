@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,9 @@ from benchmark.report.table import (
     ratio,
 )
 
-MATCHED: tuple[Axis, ...] = ("steps", "tokens", "seconds")
+COUNTED: tuple[Axis, ...] = ("steps", "tokens")
+CLOCK: tuple[Axis, ...] = ("seconds",)
+"""Equal runs have equal steps and tokens; what is matched by seconds is another table every time."""
 NO_OTHER = f"{MISSING} (there is no other arm)"
 P_NOTE = (
     "p: paired t test, which belongs to the interval; adjusted p: after Holm's correction over the "
@@ -53,10 +56,10 @@ def _columns(effect: str, show: Any) -> tuple[Column, ...]:
     )
 
 
-def difference_tables(results: Results) -> list[Table]:
+def difference_tables(results: Results, axes: Sequence[Axis]) -> list[Table]:
     """Return the differences in accuracy, one table per axis that arms are matched by."""
     tables = []
-    for axis in MATCHED:
+    for axis in axes:
         table = results.differences
         chosen = table[(table["unit"] == "metric") & (table["axis"] == axis)]
         if axis != "steps" and chosen.empty:
@@ -94,9 +97,10 @@ def _matched_note(results: Results, axis: Axis) -> str:
     )
 
 
-def speed_table(results: Results) -> Table:
+def speed_table(results: Results, axes: Sequence[Axis]) -> Table:
     """Return how many times as fast as the baseline the arms reach the levels, on every axis."""
-    records = _records(results.differences[results.differences["unit"] == "ratio"], by_axis=True)
+    table = results.differences
+    records = _records(table[(table["unit"] == "ratio") & table["axis"].isin(axes)], by_axis=True)
     columns = tuple(
         Column("axis", "matched by", plain) if column.name == "endpoint" else column
         for column in _columns("times as fast", ratio)
@@ -107,16 +111,19 @@ def speed_table(results: Results) -> Table:
         "Geometric mean over the levels that every run of both arms reaches after its first look; t "
         "interval on the log scale over pairs of seeds. Above 1 the arm is faster."
     )
-    return Table("speed", f"Speed against {results.baseline}", columns, records, note, _no_levels(results))
+    return Table(
+        _name("speed", axes), f"Speed against {results.baseline}", columns, records, note, _no_levels(results)
+    )
 
 
-def level_table(results: Results) -> Table:
+def level_table(results: Results, axes: Sequence[Axis]) -> Table:
     """Return when the arms reached the levels of their tasks, with what is censored said and counted."""
     records = [
         row | {"task": task_name(row["task"]), "when": when(row)}
         for row in results.crossings.to_dict("records")
+        if row["axis"] in axes
     ]
-    records.sort(key=lambda row: MATCHED.index(row["axis"]))
+    records.sort(key=lambda row: (*COUNTED, *CLOCK).index(row["axis"]))
     columns = (
         TASK,
         ARM,
@@ -136,19 +143,21 @@ def level_table(results: Results) -> Table:
         "line between two looks. A run that is not there by the end counts with the end, so the mean is "
         'a lower bound, marked by >. "Already at the first look": the schedule looks too late to tell.'
     )
-    return Table("levels", "Time to levels", columns, records, note, _no_levels(results))
+    return Table(_name("levels", axes), "Time to levels", columns, records, note, _no_levels(results))
 
 
 def when(row: dict[str, Any]) -> str:
     """Write when a level was reached, with censoring in words.
 
     >>> when({"text": "<=8", "n_left": 2, "n": 6, "reason": "2 of 6 runs are there"})
-    'already at the first look (<=8) in 2 of 6'
+    'already at the first look (≤8) in 2 of 6'
     >>> when({"n_left": 0, "n_right": 6, "n": 6, "end": 64.0, "reason": ""})
     '>64'
     """
     if row["n_left"]:
-        return f"already at the first look ({row['text']}) in {row['n_left']} of {row['n']}"
+        return (
+            f"already at the first look ({row['text'].replace('<=', '≤')}) in {row['n_left']} of {row['n']}"
+        )
     if row["reason"]:
         return MISSING
     if row["n_right"] == row["n"]:
@@ -156,9 +165,10 @@ def when(row: dict[str, Any]) -> str:
     return f"{'>' if row['n_right'] else ''}{quantities(row['restricted'])}"
 
 
-def time_table(results: Results) -> Table:
+def time_table(results: Results, axes: Sequence[Axis]) -> Table:
     """Return the differences in time to each level, in the units of the axis."""
-    chosen = results.differences[results.differences["endpoint"].str.startswith("time_to_")]
+    table = results.differences
+    chosen = table[table["endpoint"].str.startswith("time_to_") & table["axis"].isin(axes)]
     columns = list(_columns("difference (arm − baseline)", quantities))
     columns.insert(3, Column("unit", "in", plain))
     columns.insert(4, Column("n_censored", "runs not there by the end", plain))
@@ -172,7 +182,13 @@ def time_table(results: Results) -> Table:
         "Below 0 the arm is there sooner. "
         "With runs that never arrive the difference is one of restricted means."
     )
-    return Table("times", title, columns, _records(chosen, by_axis=True), note, _no_levels(results))
+    return Table(
+        _name("times", axes), title, columns, _records(chosen, by_axis=True), note, _no_levels(results)
+    )
+
+
+def _name(table: str, axes: Sequence[Axis]) -> str:
+    return f"{table}_seconds" if "seconds" in axes else table
 
 
 def _no_levels(results: Results) -> str:
@@ -187,7 +203,7 @@ def _records(table: pd.DataFrame, *, by_axis: bool = False) -> list[dict[str, An
         for row in table.to_dict("records")
     ]
     if by_axis:
-        records.sort(key=lambda row: MATCHED.index(row["axis"]))
+        records.sort(key=lambda row: (*COUNTED, *CLOCK).index(row["axis"]))
     return records
 
 

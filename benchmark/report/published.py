@@ -94,7 +94,11 @@ def published_table(model: str, arms: Collection[str], peaks: pd.DataFrame) -> T
         Column("source", "source", plain),
     )
     return Table(
-        "published", "Published elsewhere", columns, records, _note(record["source"] for record in records)
+        "published",
+        "Published elsewhere",
+        columns,
+        records,
+        _note(str(record["source"]) for record in records),
     )
 
 

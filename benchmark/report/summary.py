@@ -20,14 +20,14 @@ def summary(results: Results) -> list[str]:
     endpoints = results.endpoints
     table = results.differences
     primary = table[table["role"] == "primary"].to_dict("records")
-    tested = int(table["p_t"].notna().sum())
+    tested = int((table["p_t"].notna() & (table["axis"] != "seconds")).sum())
     place = MACRO if MACRO in set(results.runs["task"]) else results.tasks[0]
     lines = [
         f"Primary endpoint: {NOUNS[endpoints.primary]} over {endpoints.primary_axis}, {task_name(place)}, "
         f"against {results.baseline}, paired by seed.",
         *(f"{verdict(record)}: {sentence(record, endpoints)}" for record in primary),
         _measured(results),
-        f"{tested} comparisons in all, {len(primary)} of them primary"
+        f"{tested} comparisons here, {len(primary)} of them primary"
         f"{_corrected(results, len(primary))}; equivalence margin {100 * endpoints.margin:g} points, "
         f"{endpoints.speed_margin:g} times for speeds.",
     ]
@@ -43,7 +43,7 @@ def verdict(record: dict[str, Any]) -> str:
     ('NO DIFFERENCE SHOWN', 'HIGHER')
     """
     words = {"none": "no difference shown", "equivalent": "equivalent within the margin"}
-    return words.get(record["verdict"], record["verdict"]).upper()
+    return str(words.get(record["verdict"], record["verdict"])).upper()
 
 
 def _corrected(results: Results, primary: int) -> str:

@@ -41,7 +41,7 @@ def _task(results: Results, task: str) -> str:
         for row in arms
     ]
     title = f"{task_name(task)} ({arms[0]['n_items']} items, untrained {percent(arms[0]['base'].mean)})"
-    return f"{_wrap(title)}\n" + tabulate(lines, headers=HEADER, disable_numparse=True)
+    return f"{_wrap(title)}\n{tabulate(lines, headers=HEADER, disable_numparse=True)}"
 
 
 def _cut(name: str) -> str:
