@@ -145,7 +145,7 @@ def gate_decisions(difference_s: Floats, shift: float = 0.0) -> list[tuple[Verdi
 
 
 def false_alarms(
-    value_s: ArrayLike, generator: np.random.Generator, *, sizes: Sequence[int] = (5, 10), trials: int = 2000
+    value_s: ArrayLike, generator: np.random.Generator, *, sizes: Sequence[int] = (5, 10), trials: int
 ) -> list[Alarms]:
     """Try every test in use on real runs, each run once per test, and on simulated differences.
 

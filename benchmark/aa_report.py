@@ -18,14 +18,16 @@ from tasks.files import write_json, write_text
 
 FEWEST = 2 * LOOKS[0]
 GENERATOR_SEED = 20260
+TRIALS = 2000
 
 
-def study(results: Results, pairs: int) -> dict[str, Any]:
+def study(results: Results, pairs: int, trials: int) -> dict[str, Any]:
     """Return everything the study finds, missing numbers as None.
 
     Args:
         results: runs of one arm.
         pairs: of the suite's own comparisons, for the minimum detectable effect.
+        trials: simulated comparisons per test.
 
     Raises:
         UserError: fewer runs than two sets of the smallest look.
@@ -37,6 +39,7 @@ def study(results: Results, pairs: int) -> dict[str, Any]:
     auc_s = np.array([auc(results, run) for run in results.runs])
     final_s = np.array([final(results, run) for run in results.runs])
     spread = float(np.sqrt(2) * auc_s.std(ddof=1))
+    generator = np.random.default_rng(GENERATOR_SEED)
     return {
         "arm": results.arm,
         "seeds": [run.seed for run in results.runs],
@@ -45,7 +48,7 @@ def study(results: Results, pairs: int) -> dict[str, Any]:
         "components": {
             task: _components(results, task) for task in sorted(results.items) if results.items[task]
         },
-        "alarms": [asdict(one) for one in false_alarms(auc_s, np.random.default_rng(GENERATOR_SEED))],
+        "alarms": [asdict(one) for one in false_alarms(auc_s, generator, trials=trials)],
         "effect": MARGIN,
         "seeds_needed": seeds_needed(auc_s),
         "pairs": pairs,

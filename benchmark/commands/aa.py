@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
 
 
 def _aa(arguments: argparse.Namespace) -> None:
-    from benchmark.aa_report import study, write_study
+    from benchmark.aa_report import TRIALS, study, write_study
     from benchmark.gate.results import read_results
     from benchmark.generate import check_sets
     from benchmark.run import default_jobs, run_suite
@@ -46,5 +46,5 @@ def _aa(arguments: argparse.Namespace) -> None:
     engine = chosen_engine(arguments, suite)
     words = [arguments.suite, *overrides(arguments), *words]
     run_suite(whole, words, out, engine, arguments.jobs or default_jobs())
-    print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds))))
+    print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds), TRIALS)))
     print(f"study: {out / 'aa.md'}, {out / 'aa.json'}")
