@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.commands import aa, agree, gate, generate, report, run, score
+from benchmark.commands import aa, aggregate, agree, gate, generate, report, run, score, store
 from tasks.errors import CommandLine, run_cli, stop_on_sigterm
 from tasks.provenance import quiet_and_offline
 
-COMMANDS = (run, generate, score, report, aa, gate, agree)
+COMMANDS = (run, generate, score, aggregate, report, aa, gate, agree, store)
 
 
 def main() -> None:

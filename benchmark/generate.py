@@ -1,33 +1,48 @@
-"""Texts for every checkpoint and task, through lm-eval on one live engine. No text is graded here."""
+"""Texts for every checkpoint and task: lm-eval builds the requests, one live engine answers them.
+
+No text is graded here. A unit is one checkpoint on one task and split, decoded in one way by one engine; what
+is missing of it is generated in blocks, and each block is on the disk before the next one begins.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.store import Sample, sample_key, samples_path, write_samples
+from benchmark.serving import Serving
+from benchmark.store import Sample, Writer
 from benchmark.suite import Suite
-from tasks.catalog import find_task, items_digest, load_problems, missing_sets, splits_of
+from tasks.catalog import find_task, items_digest, load_problems, missing_sets
 from tasks.checkpoints import Checkpoint
 from tasks.decoding import Decoding
-from tasks.engines import Dtype, Engine, open_engine
+from tasks.engines import Engine
 from tasks.errors import UserError
-from tasks.prompts import encode_prompt, prompt_text
 from tasks.provenance import engine_version
-from tasks.sampled import metric_names
 from tasks.schema import SCORED, Split
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
+    from benchmark.lm import Ask
+
+ROUNDS_ON_CPU, ROUNDS = 4, 64
+"""A block is this many times `max_sequences` completions: 1024 on a CPU and 16384 on a GPU where a suite says
+nothing else. At the end of a block the engine waits for its longest completion, and on a GPU a step costs
+about the same however few are left. With a longest completion of 4 times the mean, R rounds take R + 3 means:
+64 rounds lose 4.5 % against a unit without an end, and nothing on one that fits into a block. On a CPU a step
+costs about what is in it. A kill loses the block at work: seconds to minutes."""
+
 
 def sample_request(
     suite: Suite, checkpoint: Checkpoint, task: str, split: Split, engine: str
 ) -> dict[str, Any]:
-    """Return everything that decides the texts of one checkpoint on one split; its hash names their file."""
+    """Return everything that decides the texts of one checkpoint on one split; its hash is the unit's key.
+
+    The number of samples is not part of it: more samples of an item are more samples of the same unit.
+    """
     definition, decoding = find_task(task), suite.decoding(task)
     return {
         "weights": checkpoint.weights_hash,
@@ -40,23 +55,16 @@ def sample_request(
         "chat": definition.chat,
         "system": definition.system,
         **asdict(decoding.sampling),
-        "samples": decoding.samples,
         "engine": engine,
         "engine_version": engine_version(engine),
         "dtype": suite.dtype,
     }
 
 
-def missing_work(
-    suite: Suite, checkpoints: Sequence[Checkpoint], out: Path, engine: str
-) -> list[tuple[Checkpoint, str, Split]]:
-    """Return what has no texts yet, sorted by checkpoint so that each is loaded once."""
-    return [
-        (checkpoint, task, split)
-        for checkpoint in checkpoints
-        for task, split in measurable(suite)
-        if not samples_path(out, sample_key(sample_request(suite, checkpoint, task, split, engine))).exists()
-    ]
+def wanted_samples(suite: Suite, task: str, split: Split) -> set[tuple[str, int]]:
+    """Return (item, index) of every sample that the suite wants of a split."""
+    count = suite.decoding(task).samples
+    return {(problem.id, index) for problem in load_problems(task, split) for index in range(count)}
 
 
 def check_sets(suite: Suite, *, allow_missing: bool) -> None:
@@ -86,71 +94,80 @@ def measurable(suite: Suite) -> list[tuple[str, Split]]:
     return [(task, split) for task, split in suite.scored() if task not in missing]
 
 
-def generate(
+class Generated(NamedTuple):
+    """What `generate_unit` added."""
+
+    samples: int
+    tokens: int
+    seconds: float
+    """Of the engine at work."""
+
+
+def generate_unit(
     suite: Suite,
-    work: Sequence[tuple[Checkpoint, str, Split]],
-    out: Path,
-    engine_name: str,
-    report: Callable[[str], None],
-) -> None:
-    """Generate the texts of a list of work with one engine; each finished split is on disk at once."""
-    if not work:
-        return
-    from transformers import AutoTokenizer
+    checkpoint: Checkpoint,
+    task: str,
+    split: Split,
+    serving: Serving,
+    writer: Writer,
+    held: Collection[tuple[str, int]],
+) -> Generated:
+    """Generate what a unit lacks; each block is on the disk when the next one begins.
 
-    checkpoint = work[0][0]
-    engine = open_scoring_engine(
-        engine_name,
-        checkpoint.folder,
-        {task: suite.decoding(task) for task, _ in measurable(suite)},
-        dtype=suite.dtype,
-        max_sequences=suite.max_sequences,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
-    manager = quiet_task_manager()
-    try:
-        for number, (wanted, task, split) in enumerate(work, start=1):
-            if wanted.weights_hash != checkpoint.weights_hash:
-                engine.swap(wanted.folder)
-                checkpoint = wanted
-            samples, effective = ask(task, split, suite.decoding(task), engine, tokenizer, manager)
-            seconds = effective["seconds"]
-            write_samples(out, sample_request(suite, wanted, task, split, engine.name), effective, samples)
-            report(
-                f"{number}/{len(work)}  {wanted.folder}  {task} {split}: {len(samples)} in {seconds:.1f} s"
-            )
-    finally:
-        engine.close()
+    Args:
+        suite: says how the task is decoded.
+        checkpoint: what `serving` holds.
+        task: of the suite.
+        split: of the task.
+        serving: the engine; its `how` goes into every block as "weights".
+        writer: of an open shard.
+        held: (item, index) of the samples that are there already (`Store.held`).
 
+    Raises:
+        InfrastructureError: no room on the disk; the blocks before are safe.
+    """
+    from benchmark.lm import EngineLM
 
-def open_scoring_engine(
-    name: str, folder: Path, decodings: Mapping[str, Decoding], *, dtype: Dtype, max_sequences: int = 256
-) -> Engine:
-    """Open the engine with room for the longest prompt and completion of the tasks."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    room = max(
-        len(encode_prompt(prompt_text(task, problem.question, tokenizer), tokenizer))
-        + decoding.sampling.max_new_tokens
-        for task, decoding in decodings.items()
-        for split in splits_of(task)
-        if split in SCORED
-        for problem in load_problems(task, split)
-    )
-    return open_engine(
-        name,  # type: ignore[arg-type]  # the command line has checked it
-        folder,
-        dtype=dtype,
-        max_model_len=room + SPARE_TOKENS,
-        max_sequences=max_sequences,
-    )
+    engine, decoding = serving.engine, suite.decoding(task)
+    request = sample_request(suite, checkpoint, task, split, engine.name)
+    model = EngineLM(engine, serving.tokenizer, decoding.sampling)
+    asking = _Asking(checkpoint.tokenizer_hash, checkpoint.asking_hash, serving.tokenizer)
+    asks = _requests(task, split, items_digest(task, split), decoding, asking)
+    missing = [ask for ask in asks if (ask.item, ask.index) not in held]
+    said = {
+        **engine.describe(),
+        **engine.effective_sampling(decoding.sampling),
+        "weights": serving.how,
+    }
+    size = suite.max_sequences * (ROUNDS_ON_CPU if said["device"] == "cpu" else ROUNDS)
+    tokens = 0
+    for start in range(0, len(missing), size):
+        before = model.seconds
+        samples = [sample for sample, _ in model.answer(missing[start : start + size])]
+        writer.append(request, said | {"seconds": round(model.seconds - before, 3)}, samples)
+        tokens += sum(sample.tokens for sample in samples)
+    return Generated(len(missing), tokens, model.seconds)
 
 
-SPARE_TOKENS = 1
-"""vLLM wants room for one more than it is asked for when it scores a prompt."""
+@dataclass(frozen=True)
+class _Asking:
+    """What decides prompts besides the task; the checkpoints of a run share it."""
+
+    tokenizer_hash: str
+    asking_hash: str
+    tokenizer: Any = field(compare=False)
 
 
+@lru_cache(maxsize=64)
+def _requests(task: str, split: Split, items: str, decoding: Decoding, asking: _Asking) -> list[Ask]:
+    """Build the requests of a split once for all checkpoints; it takes as long as a small engine does."""
+    from benchmark.lm import build_requests
+
+    del items  # the digest: other items are other requests
+    return build_requests(task, split, decoding, asking.tokenizer, quiet_task_manager())
+
+
+@cache
 def quiet_task_manager() -> TaskManager:
     """Return a task manager that knows our tasks and nothing else; lm-eval's own index takes 17 s to read."""
     from datasets import disable_progress_bars
@@ -166,26 +183,14 @@ def quiet_task_manager() -> TaskManager:
 def ask(
     task: str, split: Split, decoding: Decoding, engine: Engine, tokenizer: Any, manager: TaskManager
 ) -> tuple[list[Sample], dict[str, Any]]:
-    """Run one lm-eval task on the engine; returns its samples and what the engine says it did."""
-    from lm_eval import evaluate
-
-    from benchmark.lm import EngineLM
-    from tasks.harness.configs import decoding_keys, lm_eval_name
-    from tasks.harness.glue import mean_of_known
+    """Answer one split at once and store nothing; returns its samples and what the engine says it did."""
+    from benchmark.lm import EngineLM, build_requests
 
     model = EngineLM(engine, tokenizer, decoding.sampling)
-    name = lm_eval_name(task, split)
-    changed = {"task": name, **decoding_keys(decoding, mean_of_known)}
-    loaded = manager.load([{"group": "asked", "task": [changed]}])  # a group is what may change a task's keys
-    results = evaluate(
-        model, loaded, bootstrap_iters=0, log_samples=False, apply_chat_template=find_task(task).chat
-    )
+    answered = model.answer(build_requests(task, split, decoding, tokenizer, manager))
     effective = {
         **engine.describe(),
         **engine.effective_sampling(decoding.sampling),
         "seconds": round(model.seconds, 3),
-        "lm_eval": {
-            metric: results["results"][name][f"{metric},all"] for metric in metric_names(decoding.samples)
-        },
     }
-    return model.samples, effective
+    return [sample for sample, _ in answered], effective

@@ -6,23 +6,114 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
+from lm_eval.tasks import TaskManager
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.store import Sample
+from tasks.catalog import find_task
+from tasks.decoding import Decoding
 from tasks.engines import Completion, Engine, Request, Sampling
-from tasks.harness.glue import Answer
+from tasks.harness.configs import decoding_keys, lm_eval_name
+from tasks.harness.glue import Answer, mean_of_known
 from tasks.prompts import chat_text, encode_prompt
+from tasks.schema import Split
 from tasks.seeds import derive_seed
+
+
+class Ask(NamedTuple):
+    """One completion that is wanted."""
+
+    item: str
+    """`Problem.id`."""
+    index: int
+    """Of the sample within its item."""
+    prompt: tuple[int, ...]
+    prompt_hash: str
+    """sha256 of the prompt text, chat template included."""
+
+
+def build_requests(
+    task: str, split: Split, decoding: Decoding, tokenizer: PreTrainedTokenizerBase, manager: TaskManager
+) -> list[Ask]:
+    """Let lm-eval build the requests of one split of a task of ours, as its `evaluate` does.
+
+    Args:
+        task: a name of the catalog.
+        split: of the task.
+        decoding: how, and how many samples of each item.
+        tokenizer: writes the prompts.
+        manager: knows our tasks (`benchmark.generate.quiet_task_manager`).
+
+    Returns:
+        Item by item, the samples of an item side by side.
+
+    Raises:
+        UserError: the tokenizer cannot write a prompt, or has no chat template where the task wants one.
+    """
+
+    def chat_template(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        del add_generation_prompt  # always wanted here
+        return chat_text(messages, tokenizer)
+
+    chat = find_task(task).chat
+    built = lm_eval_task(task, split, decoding, manager)
+    built.build_all_requests(apply_chat_template=chat, chat_template=chat_template if chat else None)
+    repeated = [one for one in built.instances for _ in range(one.repeats)]
+    return number_samples(repeated, tokenizer, decoding.sampling)
+
+
+def lm_eval_task(task: str, split: Split, decoding: Decoding, manager: TaskManager) -> Any:
+    """Return lm-eval's object of one split of a task of ours, decoded in this way."""
+    name = lm_eval_name(task, split)
+    changed = {"task": name, **decoding_keys(decoding, mean_of_known)}
+    loaded = manager.load([{"group": "asked", "task": [changed]}])  # a group is what may change a task's keys
+    return loaded["tasks"][name]
+
+
+def number_samples(
+    requests: Sequence[Instance], tokenizer: PreTrainedTokenizerBase, sampling: Sampling
+) -> list[Ask]:
+    """Number the samples of each item, of which lm-eval repeats one request, and encode each prompt once.
+
+    Raises:
+        ValueError: a request asks for other decoding than `sampling`.
+    """
+    seen: Counter[str] = Counter()
+    prompts: dict[int, tuple[tuple[int, ...], str]] = {}  # by identity: a repeated request is one object
+    asks = []
+    for request in requests:
+        if id(request) not in prompts:
+            text, asked = request.args
+            _check(asked, sampling)
+            prompts[id(request)] = (
+                encode_prompt(text, tokenizer),
+                hashlib.sha256(text.encode()).hexdigest(),
+            )
+        item = str(request.doc["id"])
+        asks.append(Ask(item, seen[item], *prompts[id(request)]))
+        seen[item] += 1
+    return asks
+
+
+def _check(asked: dict[str, Any], sampling: Sampling) -> None:
+    wanted = Sampling(
+        temperature=asked["temperature"] if asked.get("do_sample") else 0.0,
+        top_p=asked["top_p"],
+        max_new_tokens=asked["max_gen_toks"],
+    )
+    if wanted != sampling or asked.get("until"):
+        raise ValueError(f"the task asks for {asked}, this model decodes with {sampling} and no text stops")
 
 
 class EngineLM(LM):  # type: ignore[misc]
     """Serves lm-eval's generation requests from one engine, whatever checkpoint it holds at the time.
 
-    lm-eval keeps the text of an answer alone; `samples` keeps what it drops: finish reason, length, seed.
+    lm-eval keeps the text of an answer alone; a `Sample` keeps what it drops: finish reason, length, seed,
+    hash of the prompt.
     """
 
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, sampling: Sampling) -> None:
@@ -31,7 +122,6 @@ class EngineLM(LM):  # type: ignore[misc]
         self.engine = engine
         self.tokenizer = tokenizer
         self.sampling = sampling
-        self.samples: list[Sample] = []
         self.seconds = 0.0
         """What the engine took."""
 
@@ -54,54 +144,34 @@ class EngineLM(LM):  # type: ignore[misc]
             ValueError: a task asks for other decoding than this model does.
         """
         del disable_tqdm
-        for request in requests:
-            self._check(request.args[1])
-        seen: Counter[str] = Counter()
-        indices = []
-        for request in requests:
-            indices.append(seen[request.doc["id"]])
-            seen[request.doc["id"]] += 1
+        return [answer for _, answer in self.answer(number_samples(requests, self.tokenizer, self.sampling))]
+
+    def answer(self, asks: Sequence[Ask]) -> list[tuple[Sample, Answer]]:
+        """Answer what is asked; the seed of each answer follows from its item and index."""
         wanted = [
-            Request(
-                prompt=encode_prompt(request.args[0], self.tokenizer),
-                seeds=(derive_seed("score", request.doc["id"], index),),
-            )
-            for request, index in zip(requests, indices, strict=True)
+            Request(prompt=ask.prompt, seeds=(derive_seed("score", ask.item, ask.index),)) for ask in asks
         ]
         started = time.perf_counter()
         decoded = self.engine.generate(wanted, self.sampling)
         self.seconds += time.perf_counter() - started
         return [
-            self._keep(request, ask.seeds[0], index, completions[0])
-            for request, ask, index, completions in zip(requests, wanted, indices, decoded, strict=True)
+            self._keep(ask, one.seeds[0], completions[0])
+            for ask, one, completions in zip(asks, wanted, decoded, strict=True)
         ]
 
-    def _check(self, asked: dict[str, Any]) -> None:
-        sampled = bool(asked.get("do_sample"))
-        wanted = Sampling(
-            temperature=asked["temperature"] if sampled else 0.0,
-            top_p=asked["top_p"],
-            max_new_tokens=asked["max_gen_toks"],
-        )
-        if wanted != self.sampling or asked.get("until"):
-            raise ValueError(
-                f"the task asks for {asked}, this model decodes with {self.sampling} and no text stops"
-            )
-
-    def _keep(self, request: Instance, seed: int, index: int, completion: Completion) -> Answer:
+    def _keep(self, ask: Ask, seed: int, completion: Completion) -> tuple[Sample, Answer]:
         answer = Answer(self.tokenizer.decode(list(completion.tokens), skip_special_tokens=True))
         answer.finish = completion.finish
         sample = Sample(
-            item=request.doc["id"],
-            index=index,
+            item=ask.item,
+            index=ask.index,
             text=str(answer),
             tokens=len(completion.tokens),
             finish=completion.finish,
             seed=seed,
-            prompt_hash=hashlib.sha256(request.args[0].encode()).hexdigest(),
+            prompt_hash=ask.prompt_hash,
         )
-        self.samples.append(sample)
-        return answer
+        return sample, answer
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
         """Refuse: no task of ours is scored by likelihood."""

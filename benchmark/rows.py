@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from tasks.errors import UserError
+from tasks.files import writing
 from tasks.settings import Settings
 
 SCHEMA: Final = 1
+TAIL: Final = 1 << 16
+"""Bytes that are read at a time to find the last whole line."""
 
 
 class ResultRow(Settings):
     """One arm x seed x checkpoint x task x split x metric."""
+
+    model_config = ConfigDict(allow_inf_nan=False)  # missing is null
 
     schema_version: Literal[1] = SCHEMA
     kind: Literal["real", "smoke"]
@@ -76,6 +82,10 @@ class ResultRow(Settings):
     """How the completions were decoded, as asked for."""
     missing: str = ""
     """Why there is no value although the suite asks for it, such as a set that is not on the machine."""
+    weights_note: str = ""
+    """How the weights got into the engine, where that was not the plain way, such as "restarted: reason"."""
+    endpoints: str = ""
+    """Digest of the suite's endpoints, which were fixed before the row was measured."""
 
 
 IDENTITY = ("kind", "suite", "arm", "seed", "step", "task", "split", "metric")
@@ -83,19 +93,31 @@ IDENTITY = ("kind", "suite", "arm", "seed", "step", "task", "split", "metric")
 
 
 def append_rows(path: Path, rows: Iterable[ResultRow]) -> None:
-    """Append rows to a JSONL file, creating it and its folder; a last line cut off by a crash is dropped."""
+    """Append rows to a JSONL file, creating it and its folder; a last line cut off by a crash is dropped.
+
+    They are on the disk when this returns.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
+    with writing(path), path.open("ab+") as file:
         _drop_torn_line(file)
         for row in rows:
             file.write(json.dumps(row.model_dump(mode="json"), sort_keys=True).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _drop_torn_line(file: BinaryIO) -> None:
     """Without this the next row would be glued to the torn line, and both would be lost."""
-    file.seek(0)
-    text = file.read()
-    file.truncate(text.rfind(b"\n") + 1)
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - TAIL)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            file.truncate(start + found + 1)
+            return
+        end = start
+    file.truncate(0)
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -114,11 +136,23 @@ def read_rows(path: Path) -> list[ResultRow]:
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"]) or "line"
+            remedy = "remove the line, or score again into a new folder"
+            if where == "schema_version":
+                remedy = "it was written by another version of this project: use that one, or remove the line"
             raise UserError(
-                f"{path}:{number}: not a result row ({where}: {problem['msg']}); "
-                "remove the line, or score again into a new folder"
+                f"{path}:{number}: not a result row ({where}: {problem['msg']}); {remedy}"
             ) from None
     return rows
+
+
+def latest_rows(rows: Iterable[ResultRow]) -> list[ResultRow]:
+    """Return the latest row of every measured thing, in the order in which each was first measured."""
+    return list({identity(row): row for row in rows}.values())
+
+
+def identity(row: ResultRow) -> tuple[object, ...]:
+    """Return what two rows that measure the same thing agree on."""
+    return tuple(getattr(row, name) for name in IDENTITY)
 
 
 def to_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
@@ -126,9 +160,6 @@ def to_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
 
     `seed` is a nullable integer column: the untrained policy has none, and 3 must not become 3.0.
     """
-    records: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:
-        record = row.model_dump()
-        records[tuple(record[name] for name in IDENTITY)] = record
-    frame = pd.DataFrame(list(records.values()), columns=list(ResultRow.model_fields))
+    records = [row.__dict__ for row in latest_rows(rows)]
+    frame = pd.DataFrame(records, columns=list(ResultRow.model_fields))
     return frame.astype({"seed": "Int64", "value": "float64", "stderr": "float64"})

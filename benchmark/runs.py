@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.retention import Deleted, deleted_of, read_ledger
 from benchmark.suite import Suite, run_folder
 from tasks.checkpoints import Checkpoint, check_tokenizer, inspect_checkpoint
 from tasks.errors import UserError
@@ -26,7 +28,8 @@ class TrainedRun:
     config_hash: str
     manifest: dict[str, Any]
     checkpoints: dict[int, Checkpoint]
-    """Step -> sound checkpoint, step 0 included."""
+    """Step -> sound checkpoint, step 0 included. What the retention rule deleted is here too, without its
+    folder."""
     progress: dict[int, tuple[int, float]]
     """Step -> (completion tokens, seconds of training) so far."""
 
@@ -37,7 +40,10 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
     Raises:
         UserError: a run is missing or unfinished, or runs start from different weights or tokenizers.
     """
-    runs = [_read_run(run_folder(out, arm, seed), arm, seed) for arm in suite.arms for seed in suite.seeds]
+    ledger = read_ledger(out)
+    runs = [
+        _read_run(run_folder(out, arm, seed), arm, seed, ledger) for arm in suite.arms for seed in suite.seeds
+    ]
     first = runs[0]
     base = first.checkpoints[0]
     for run in runs:
@@ -51,12 +57,13 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
         if run.checkpoints.keys() != first.checkpoints.keys():
             raise UserError(
                 f"{run.folder}: has checkpoints {sorted(run.checkpoints)}, {first.folder} has "
-                f"{sorted(first.checkpoints)}; train both with the same steps"
+                f"{sorted(first.checkpoints)}; train both with the same steps, or delete the run folder that lost "
+                "one to train it again"
             )
     return runs
 
 
-def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
+def _read_run(folder: Path, arm: str, seed: int, ledger: Sequence[Deleted]) -> TrainedRun:
     try:
         manifest = read_record(folder / "manifest.json", ("state", "git_sha", "git_dirty", "versions"))
         config = read_record(folder / "config.json", ("config", "config_hash"))
@@ -71,8 +78,8 @@ def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
         raise UserError(
             f"{folder}: state is {manifest['state']!r}, want 'done'; run the suite again to finish it"
         )
-    checkpoints = {
-        _step(path): inspect_checkpoint(path) for path in sorted((folder / "checkpoints").glob("step_*"))
+    checkpoints = deleted_of(ledger, arm, seed, config["config_hash"], folder) | {
+        step: sound(path) for step, path in step_folders(folder).items()
     }
     if 0 not in checkpoints:
         raise UserError(
@@ -94,6 +101,26 @@ def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
     )
 
 
+def is_done(folder: Path) -> bool:
+    """Say whether a run ended well and its checkpoints are still there.
+
+    Raises:
+        UserError: its manifest is damaged.
+    """
+    try:
+        manifest = read_record(folder / "manifest.json", ("state",))
+    except FileNotFoundError:
+        return False
+    return manifest["state"] == "done" and any((folder / "checkpoints").glob("step_*"))
+
+
+def looks_done(folder: Path) -> bool:
+    """Say the same while trainers are at work, when a manifest may be half written."""
+    with suppress(UserError):
+        return is_done(folder)
+    return False
+
+
 def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """Read a JSON object of the run folder; adapters write it too, so what it must hold is checked."""
     try:
@@ -104,6 +131,23 @@ def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path}: has no {missing[0]!r}; {AGAIN}")
     return dict(record)
+
+
+def step_folders(folder: Path) -> dict[int, Path]:
+    """Return step -> folder of the checkpoints that a run has under their own names."""
+    return {_step(path): path for path in sorted((folder / "checkpoints").glob("step_*"))}
+
+
+def sound(folder: Path) -> Checkpoint:
+    """Inspect a checkpoint that may be deleted meanwhile.
+
+    Raises:
+        UserError: it is not sound, or it is gone.
+    """
+    try:
+        return inspect_checkpoint(folder)
+    except FileNotFoundError:
+        raise UserError(f"{folder}: deleted while it was read; put it back, or {AGAIN}") from None
 
 
 def _step(folder: Path) -> int:
@@ -140,9 +184,14 @@ def _column(path: Path, name: str) -> Iterator[tuple[int, Any]]:
 
 
 def distinct_checkpoints(runs: list[TrainedRun]) -> list[Checkpoint]:
-    """Return one folder per distinct weights, in the order of steps: the base stands once, first."""
+    """Return one folder per distinct weights, in the order of steps: the base stands once, first.
+
+    Of several folders with the same weights it is one that is still there, if any is.
+    """
     found: dict[str, Checkpoint] = {}
     for step in sorted(runs[0].checkpoints):
         for run in runs:
-            found.setdefault(run.checkpoints[step].weights_hash, run.checkpoints[step])
+            one = run.checkpoints[step]
+            if not found.setdefault(one.weights_hash, one).folder.is_dir():
+                found[one.weights_hash] = one
     return list(found.values())

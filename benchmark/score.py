@@ -1,138 +1,232 @@
-"""Stored texts to result rows. No model is needed: a new grader is a CPU job."""
+"""Stored texts to grades. No model is needed: a new grader is a CPU job.
+
+A text is graded once by every version of the grader; what has its grade already is left alone. Texts of many
+units go to the grader together, so its workers start once and none waits for the last text of a unit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmark.generate import sample_request
-from benchmark.measure import Columns, measure, not_measured
-from benchmark.rows import IDENTITY, ResultRow, append_rows, read_rows
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.grades import SCHEMA, Header, grades_of, grades_path, read_grades, write_grades
+from benchmark.measure import check_counts
 from benchmark.runs import TrainedRun
-from benchmark.store import sample_key, samples_path
-from benchmark.suite import BASE, Suite
-from tasks.catalog import find_task, load_problems, missing_sets, task_version
-from tasks.checkpoints import Checkpoint
-from tasks.errors import UserError
-from tasks.grading import check_error_rate
-from tasks.provenance import utc_now
-from tasks.schema import Grade, Split
+from benchmark.store import Sample, Store, open_store
+from benchmark.suite import Suite
+from benchmark.units import WantedUnit, wanted_units
+from tasks.catalog import find_task, load_problems
+from tasks.errors import InfrastructureError, UserError
+from tasks.files import in_turn, sweep
+from tasks.grading import GRADER_VERSION, Asked, check_error_rate, grade_all
+from tasks.sampled import vote
+from tasks.schema import AnswerKind, Grade, Status
 
-TIMES = {"train_s", "wall_s", "scored_at"}
-"""Columns that differ between two runs of the same thing."""
+BATCH = 20_000
+"""Texts that are graded together."""
+FAILURES = ("item", "status", "detail")
+"""The columns of grades that tell what the grader failed on."""
+Report = Callable[[int, int, int], None]
+"""Called with units done, units in all, and texts graded now."""
+Line = dict[str, Any]
+"""One sample's grade: a value for every column of `benchmark.grades.SCHEMA`."""
 
 
-def score(suite: Suite, runs: list[TrainedRun], out: Path, engine: str) -> list[ResultRow]:
-    """Grade every stored text of the suite and append what is new to OUT/rows.jsonl.
+def score(
+    suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, report: Report | None = None
+) -> int:
+    """Grade every stored text of the suite that this version of the grader has not seen.
 
     Returns:
-        All rows of the suite, the untrained policy first.
+        How many texts were graded now.
 
     Raises:
-        UserError: texts are missing or damaged: nothing is scored as wrong because it is not there.
-        InfrastructureError: the grader failed on more than 0.5 % of them; no row is written.
+        UserError: texts are missing or damaged. What is there has been graded then.
+        InfrastructureError: the grader failed on more than 0.5 % of the texts; `score` tries those again.
     """
-    missing = missing_sets(suite.tasks)
-    graded: list[Grade] = []  # of the whole suite, each text once
-    rows = []
-    for task, split in suite.scored():
-        if task in missing:
-            columns = _missing(not_measured(engine, suite.decoding(task).samples, missing[task]))
-        else:
-            columns = _measured(suite, out, task, split, engine, graded)
-        rows += _rows(suite, runs, task, split, columns)
-    check_error_rate(graded)
-    path = out / "rows.jsonl"
-    known = {_identity(row): row for row in read_rows(path)} if path.exists() else {}
-    rows = [_kept(row, known.get(_identity(row))) for row in rows]
-    append_rows(path, [row for row in rows if _content(known.get(_identity(row))) != _content(row)])
-    return rows
+    units, store = wanted_units(suite, runs, engine), open_store(out)
+    graded = grade_units(out, store, units, report, again=_fails(units, out))
+    check_grades(suite, units, out)
+    return graded
 
 
-def _kept(row: ResultRow, known: ResultRow | None) -> ResultRow:
-    """Return a row, or the one that was measured while its set was still on the machine."""
-    return known if row.missing and known is not None and known.value is not None else row
+def grade_units(
+    out: Path, store: Store, units: Sequence[WantedUnit], report: Report | None = None, *, again: bool = False
+) -> int:
+    """Grade the texts of some units, as far as there are any; returns how many were graded now.
+
+    Of two processes at work on a folder one waits, and then finds the grades of the other.
+
+    Args:
+        out: the suite's folder.
+        store: its texts.
+        units: whose texts.
+        report: is told of progress.
+        again: also grade what the grader failed on before.
+    """
+    graded, held = 0, set(store.keys())
+    folder = grades_path(out, "").parent
+    waiting: list[_Unit] = []
+    with in_turn(folder / ".lock"):
+        sweep(folder)
+        for number, unit in enumerate(units, start=1):
+            if unit.key in held:
+                waiting.append(_opened(out, store, unit, again=again))
+            if number == len(units) or sum(len(one.todo) for one in waiting) >= BATCH:
+                graded += _grade(waiting)
+                waiting = []
+                if report:
+                    report(number, len(units), graded)
+    return graded
 
 
-def _identity(row: ResultRow) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in IDENTITY)
+@dataclass(kw_only=True)
+class _Unit:
+    """A unit whose texts have been read, and what is known about them."""
+
+    path: Path
+    header: Header
+    kind: AnswerKind
+    golds: dict[str, str]
+    keep: set[tuple[str, int]]
+    """Item and index of every sample whose grade is of the text as it is."""
+    todo: list[Sample]
+    stale: bool
+    """The file of grades is not there, or says something that is not so any longer."""
 
 
-def _content(row: ResultRow | None) -> dict[str, object] | None:
-    return None if row is None else row.model_dump(exclude=TIMES)
+def _opened(out: Path, store: Store, unit: WantedUnit, *, again: bool) -> _Unit:
+    kind, stored = find_task(unit.task).answer, store.read(unit.key)
+    golds = {problem.id: problem.gold for problem in load_problems(unit.task, unit.split)}
+    if foreign := [sample.item for sample in stored.samples if sample.item not in golds]:
+        raise UserError(
+            f"{unit}: a text for {foreign[0]!r}, which is none of its {len(golds)} items; set it aside with "
+            "`python -m benchmark store repair SUITE`"
+        )
+    header = Header(request=stored.request, effective=stored.effective, grader=GRADER_VERSION, kind=kind)
+    path = grades_path(out, unit.key)
+    old, held = _held(path, kind, again=again)
+    todo = [one for one in stored.samples if held.get((one.item, one.index)) != text_hash(one)]
+    stale = old != header or bool(todo) or len(held) != len(stored.samples)
+    keep = {(one.item, one.index) for one in stored.samples} - {(one.item, one.index) for one in todo}
+    return _Unit(path=path, header=header, kind=kind, golds=golds, keep=keep, todo=todo, stale=stale)
 
 
-def _missing(nothing: list[Columns]) -> Callable[[Checkpoint], list[Columns]]:
-    """Return what gives every checkpoint the same empty columns."""
-
-    def columns(checkpoint: Checkpoint) -> list[Columns]:
-        del checkpoint
-        return nothing
-
-    return columns
-
-
-def _measured(
-    suite: Suite, out: Path, task: str, split: Split, engine: str, graded: list[Grade]
-) -> Callable[[Checkpoint], list[Columns]]:
-    """Return what measures a checkpoint on a split, once; the grades are added to `graded`."""
-    problems, kind = load_problems(task, split), find_task(task).answer
-    known: dict[str, list[Columns]] = {}  # weights -> columns; runs share their base
-
-    def columns(checkpoint: Checkpoint) -> list[Columns]:
-        if checkpoint.weights_hash not in known:
-            path = samples_path(out, sample_key(sample_request(suite, checkpoint, task, split, engine)))
-            if not path.exists():
-                raise UserError(f"{path}: no texts for {task} {split}; run the suite to generate them")
-            known[checkpoint.weights_hash], grades = measure(
-                path, problems, kind, suite.decoding(task).samples
-            )
-            graded.extend(grades)
-        return known[checkpoint.weights_hash]
-
-    return columns
+def _held(path: Path, kind: AnswerKind, *, again: bool) -> tuple[Header | None, dict[tuple[str, int], str]]:
+    """Return a file's header and, for each grade of it that may stay, the hash of its text."""
+    if not path.exists():
+        return None, {}
+    header, table = read_grades(path, ("item", "index", "status", "text_hash"))
+    if header.kind != kind:
+        return None, {}
+    columns = [table[name].to_pylist() for name in ("item", "index", "status", "text_hash")]
+    return header, {
+        (item, index): digest
+        for item, index, status, digest in zip(*columns, strict=True)
+        if not (again and status == Status.ERROR)
+    }
 
 
-def _rows(
-    suite: Suite,
-    runs: list[TrainedRun],
-    task: str,
-    split: Split,
-    columns: Callable[[Checkpoint], list[Columns]],
-) -> list[ResultRow]:
-    places = [(runs[0], 0)]
-    places += [(run, step) for run in runs for step in sorted(run.checkpoints) if step > 0]
-    return [
-        _row(suite, run, step, task, split, values)
-        for run, step in places
-        for values in columns(run.checkpoints[step])
+def _grade(units: Iterable[_Unit]) -> int:
+    """Grade what is to do in several units and write the files that change."""
+    stale = [unit for unit in units if unit.stale]
+    asked = [
+        Asked(sample.text, unit.golds[sample.item], sample.finish, unit.kind)
+        for unit in stale
+        for sample in unit.todo
     ]
+    grades = iter(grade_all(asked))
+    for unit in stale:
+        lines = [*_kept(unit), *(_line(sample, next(grades), unit.kind) for sample in unit.todo)]
+        columns = {column.name: [line[column.name] for line in lines] for column in SCHEMA}
+        write_grades(unit.path, unit.header, columns)
+    return len(asked)
 
 
-def _row(suite: Suite, run: TrainedRun, step: int, task: str, split: Split, columns: Columns) -> ResultRow:
-    tokens, seconds = run.progress[step]
-    return ResultRow.model_validate(
-        {
-            **columns,
-            "kind": suite.kind,
-            "suite": suite.name,
-            "arm": run.arm if step else BASE,
-            "model": run.config["policy"],
-            "step": step,
-            "seed": run.seed if step else None,
-            "tokens": tokens,
-            "train_s": round(seconds, 3),
-            "task": task,
-            "split": split,
-            "task_version": task_version(task),
-            "higher_is_better": True,
-            **asdict(suite.decoding(task).sampling),
-            "config_hash": run.config_hash,
-            "weights_hash": run.checkpoints[step].weights_hash,
-            "git_sha": run.manifest["git_sha"],
-            "git_dirty": run.manifest["git_dirty"],
-            "versions": run.manifest["versions"],
-            "scored_at": utc_now(),
-        }
-    )
+def _kept(unit: _Unit) -> list[Line]:
+    if not unit.keep:
+        return []
+    lines = read_grades(unit.path)[1].to_pylist()
+    return [line for line in lines if (line["item"], line["index"]) in unit.keep]
+
+
+def _line(sample: Sample, grade: Grade, kind: AnswerKind) -> Line:
+    return {
+        "item": sample.item,
+        "index": sample.index,
+        "status": str(grade.status),
+        "score": None if grade.score is None else int(grade.score),
+        "found": grade.found,
+        "vote": _storable(vote(grade, kind)),
+        "tokens": sample.tokens,
+        "finish": str(sample.finish),
+        "text_hash": text_hash(sample),
+        "detail": _storable(grade.detail) if grade.score is None else None,
+    }
+
+
+def _storable(text: str) -> str:
+    """Return a text that UTF-8 can hold, whatever a model has written."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def text_hash(sample: Sample) -> str:
+    """Return the hash of what the grader sees of a sample."""
+    seen = f"{sample.finish}\0{sample.text}".encode(errors="surrogatepass")
+    return hashlib.blake2b(seen, digest_size=8).hexdigest()
+
+
+def check_grades(suite: Suite, units: Sequence[WantedUnit], out: Path) -> None:
+    """Refuse grades that are not complete, or with too many errors of the grader among them.
+
+    Raises:
+        UserError: names a unit, what is missing of it, and the commands that make it.
+        InfrastructureError: the grader failed on more than 0.5 % of the texts.
+    """
+    failures = Failures()
+    for unit in units:
+        table = grades_of(out, unit.key, ("index", *FAILURES))[1]
+        count = suite.decoding(unit.task).samples
+        check_counts(table, load_problems(unit.task, unit.split), count, str(unit))
+        failures.add(table)
+    failures.check()
+
+
+class Failures:
+    """What the grader failed on, over the grades of a suite."""
+
+    def __init__(self) -> None:
+        """Start with nothing graded."""
+        self.errors: list[Grade] = []
+        self.graded = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Look through grades; the columns are `FAILURES`."""
+        failed = table.filter(pc.equal(table["status"].cast(pa.string()), str(Status.ERROR)))
+        self.errors += [
+            Grade(status=Status.ERROR, answer=line["item"], detail=line["detail"])
+            for line in failed.to_pylist()
+        ]
+        self.graded += len(table)
+
+    def check(self) -> None:
+        """Refuse more than 0.5 %; raises as `tasks.grading.check_error_rate`."""
+        check_error_rate(self.errors, graded_before=self.graded - len(self.errors))
+
+
+def _fails(units: Sequence[WantedUnit], out: Path) -> bool:
+    """Say whether the grades that are there hold too many errors; then they are tried again."""
+    failures = Failures()
+    for unit in units:
+        failures.add(grades_of(out, unit.key, FAILURES)[1])
+    try:
+        failures.check()
+    except InfrastructureError:
+        return True
+    return False

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from benchmark.endpoints import Endpoints
+from benchmark.retention import Retention
 from tasks.catalog import expand_tasks, splits_of
 from tasks.decoding import Decoding, task_decoding
 from tasks.engines import Dtype, EngineName
@@ -29,6 +30,8 @@ class ArmCommand(Settings):
 
     summary: str
     command: list[str]
+    check: list[str] = Field(default_factory=list)
+    """What says, without training, whether the command would be refused; empty where nothing can."""
 
 
 def arm_commands() -> dict[str, ArmCommand]:
@@ -72,6 +75,8 @@ class Suite(Settings):
     dtype: Dtype = "float32"
     max_sequences: int = Field(default=256, gt=0)
     """Completions decoded side by side."""
+    retention: Retention | None = None
+    """Which scored checkpoints stay on the disk; all of them where nothing is given."""
     endpoints: Endpoints = Field(default_factory=Endpoints)
     """What the comparison is judged by; its own hash stands in every row."""
 
@@ -162,13 +167,18 @@ def run_folder(out: Path, arm: str, seed: int) -> Path:
 
 def train_command(suite: Suite, out: Path, arm: str, seed: int) -> list[str]:
     """Return the command that trains one arm with one seed."""
-    values = {
-        "python": sys.executable,
-        "recipe": suite.recipe,
-        "out": str(run_folder(out, arm, seed)),
-        "seed": str(seed),
-    }
-    command = [part.format(**values) for part in suite.commands()[arm].command]
+    return _filled(suite, suite.commands()[arm].command, str(run_folder(out, arm, seed)), seed)
+
+
+def check_command(suite: Suite, arm: str, seed: int) -> list[str]:
+    """Return the command that checks what `train_command` would be given; empty where the arm has none."""
+    command = suite.commands()[arm].check
+    return _filled(suite, command, "", seed) if command else []
+
+
+def _filled(suite: Suite, command: list[str], out: str, seed: int) -> list[str]:
+    values = {"python": sys.executable, "recipe": suite.recipe, "out": out, "seed": str(seed)}
+    filled = [part.format(**values) for part in command]
     for key, value in suite.train.items():
-        command += ["--set", f"{key}={json.dumps(value)}"]
-    return command
+        filled += ["--set", f"{key}={json.dumps(value)}"]
+    return filled

@@ -61,6 +61,11 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, _hash_tensors(tensors), tokenizer_hash, size, _asking_hash(folder))
 
 
+def model_folder(folder: Path) -> Path:
+    """Return the folder of config and tokenizer: that of the base where `folder` holds a LoRA adapter."""
+    return folder
+
+
 def _asking_hash(folder: Path) -> str:
     files = ("config.json", "generation_config.json", "tokenizer_config.json")
     held = [read_json(folder / name) if (folder / name).is_file() else {} for name in files]

@@ -33,8 +33,8 @@ def writing(path: Path) -> Iterator[None]:
     # safetensors and tokenizers raise types of their own (one a bare Exception), with the error's number
     # in the text alone
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else _number_in(str(error))
-        if number not in NO_ROOM:
+        number = _room_number(error)
+        if number is None:
             raise
         raise InfrastructureError(
             f"{path}: not written, {NO_ROOM[number]} on its disk; make room and give the same command again, "
@@ -42,8 +42,16 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _number_in(text: str) -> int | None:
-    return next((number for number in NO_ROOM if f"(os error {number})" in text), None)
+def disk_is_full(error: BaseException) -> bool:
+    """Say whether an error, or what it came from, is a full disk."""
+    return _room_number(error) is not None or (error.__cause__ is not None and disk_is_full(error.__cause__))
+
+
+def _room_number(error: BaseException) -> int | None:
+    """Return the number of an error that means that there is no room; None for every other."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in NO_ROOM else None
+    return next((number for number in NO_ROOM if f"(os error {number})" in str(error)), None)
 
 
 @contextmanager
@@ -54,9 +62,9 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         with writing(path):
             yield temporary
-            _to_disk(temporary)
+            to_disk(temporary)
             temporary.replace(path)
-            _to_disk(path.parent)
+            to_disk(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -78,12 +86,12 @@ def new_folder(path: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for one in sorted(temporary.rglob("*")):
-                _to_disk(one)
-            _to_disk(temporary)
+                to_disk(one)
+            to_disk(temporary)
             if path.exists():
                 path.replace(aside)
             temporary.replace(path)
-            _to_disk(path.parent)
+            to_disk(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -131,11 +139,20 @@ def only_one(out: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold a lock file, made when missing; who comes second waits. It goes with the process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _temporary(path: Path, mark: str = "") -> Path:
     return path.with_name(f".{path.name}.{mark}{os.getpid()}.tmp")
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file's bytes, or a folder's entries, would survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -6,18 +6,16 @@ counted elsewhere; an item with nothing left has no score.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
 from math import comb
 
 import numpy as np
 
 from tasks.grading import canonical
+from tasks.majority import majority_shares
 from tasks.schema import AnswerKind, Grade, Status
-from tasks.seeds import derive_seed
 
-SUBSETS = 2_000
-"""Up to this many subsets of k samples are all looked at; beyond it this many are drawn."""
 RIGHT = "\0right"
 """The vote of every right answer; no text of a model normalises to it."""
 
@@ -80,28 +78,18 @@ def pass_at_k(n: int, right: int, k: int) -> float:
 def maj_at_k(grades: Sequence[Grade], k: int, kind: AnswerKind = "math") -> float:
     """Return the chance that the answer given most often among k of the samples is right.
 
-    The mean over the subsets of k samples: all of them where there are few, else `SUBSETS` drawn with a
-    seed that the votes decide, so a score never depends on what was scored before. A sample without an
-    answer does not vote; answers with equally many votes share the point; a subset without a vote scores 0.
+    The mean over all subsets of k samples (`tasks.majority`). A sample without an answer does not vote;
+    answers with equally many votes share the point; a subset without a vote scores 0.
 
     Raises:
         ValueError: fewer than k samples.
     """
     if not 1 <= k <= len(grades):
         raise ValueError(f"maj@{k} of {len(grades)} samples")
-    votes = [vote(one, kind) for one in grades]
-    if comb(len(votes), k) <= SUBSETS:
-        place_sk = np.array(list(combinations(range(len(votes)), k)))
-    else:
-        generator = np.random.default_rng(derive_seed("maj", k, *votes))
-        place_sk = generator.random((SUBSETS, len(votes))).argsort(axis=1)[:, :k]
-    names = sorted({RIGHT, *votes} - {""})
-    is_vote_nv = np.array([[one == name for name in names] for one in votes])
-    count_sv = is_vote_nv[place_sk].sum(axis=1)
-    most_s = count_sv.max(axis=1)
-    wins_sv = (count_sv == most_s[:, None]) & (most_s[:, None] > 0)
-    share_s = wins_sv[:, names.index(RIGHT)] / np.maximum(wins_sv.sum(axis=1), 1)
-    return float(share_s.mean())
+    votes = Counter(vote(one, kind) for one in grades)
+    right, blank = (np.array([votes.pop(name, 0)]) for name in (RIGHT, ""))
+    others = np.array([list(votes.values())], dtype=int)
+    return float(majority_shares(right, others, blank, [k])[0, 0])
 
 
 def vote(grade: Grade, kind: AnswerKind = "math") -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.rows import read_rows
 from benchmark.score import TIMES
-from benchmark.store import read_samples
+from benchmark.store import open_store
 
 ROOT = Path(__file__).parent.parent
 STEPS = 2
@@ -48,11 +48,10 @@ def test_everything_is_there(finished: Path) -> None:
     base = [row for row in rows if row["arm"] == "base" and row["split"] == "test"]
     assert 0.3 <= base[0]["value"] <= 0.6  # the embedded policy starts where there is something to learn
     values = {row["sample_key"]: row["value"] for row in rows}
-    texts = list((finished / "samples").iterdir())
-    assert {path.stem for path in texts} == set(values)
-    for path in texts:
-        header, _ = read_samples(path)
-        assert header["effective"]["lm_eval"]["accuracy"] == values[path.stem]  # lm-eval and our score agree
+    store = open_store(finished)
+    assert store.keys() == sorted(values)
+    assert not store.verify().problems
+    assert not list(store.folder.glob("*.part"))
 
 
 @pytest.mark.slow

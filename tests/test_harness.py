@@ -20,7 +20,7 @@ from benchmark.generate import ask, quiet_task_manager, sample_request
 from benchmark.lm import EngineLM
 from benchmark.runs import read_runs
 from benchmark.score import score
-from benchmark.store import Sample, write_samples
+from benchmark.store import Sample
 from benchmark.suite import Suite, run_folder
 from tasks import catalog
 from tasks.catalog import groups, load_problems, splits_of, task_names
@@ -33,6 +33,7 @@ from tasks.harness.glue import Answer, mean_of_known, results
 from tasks.prompts import prompt_text
 from tasks.schema import SCORED, SPLITS
 from tasks.seeds import derive_seed
+from tests.stored import lm_eval_metrics, write_samples
 
 EOS = 2
 
@@ -166,12 +167,11 @@ def test_every_item_is_asked_as_in_training_and_kept(
     assert [sample.finish for sample in samples] == [*[Finish.STOP] * 5, Finish.LENGTH, *[Finish.STOP] * 6]
     assert [sample.text for sample in samples[7:]] == [""] * 5
     assert effective.pop("seconds") >= 0
-    assert effective == {
-        "engine": "transformers",
-        "device": "cpu",
-        "temperature": 0.0,
-        "lm_eval": {"accuracy": pytest.approx(5 / 12)},  # the one that was cut off does not count
-    }
+    assert effective == {"engine": "transformers", "device": "cpu", "temperature": 0.0}
+    theirs = DictEngine(tokenizer, mixed())
+    metrics = lm_eval_metrics("add2", "test", task_decoding("add2"), theirs, tokenizer, manager)
+    assert metrics == {"accuracy": pytest.approx(5 / 12)}  # the one that was cut off does not count
+    assert theirs.asked == engine.asked  # lm-eval's own evaluation asks the same
 
 
 def test_a_chat_task_is_asked_through_the_template_once(manager: TaskManager, tiny: ModuleType) -> None:
@@ -190,11 +190,11 @@ def test_a_chat_task_is_asked_through_the_template_once(manager: TaskManager, ti
 def test_validation_and_test_are_different_items(
     manager: TaskManager, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    samples, effective = ask(
-        "add2", "validation", task_decoding("add2"), DictEngine(tokenizer, mixed()), tokenizer, manager
-    )
+    decoding = task_decoding("add2")
+    samples, _ = ask("add2", "validation", decoding, DictEngine(tokenizer, mixed()), tokenizer, manager)
     assert [sample.item for sample in samples] == [f"add2/validation/{at:04d}" for at in range(12)]
-    assert effective["lm_eval"] == {"accuracy": 0}
+    engine = DictEngine(tokenizer, mixed())
+    assert lm_eval_metrics("add2", "validation", decoding, engine, tokenizer, manager) == {"accuracy": 0}
 
 
 def write_run(out: Path) -> None:
@@ -221,12 +221,13 @@ def test_our_score_of_the_same_samples_is_the_number_of_lm_eval(
     for step, answers in enumerate(({}, mixed())):
         checkpoint = inspect_checkpoint(run_folder(out, "grpo", 0) / "checkpoints" / f"step_{step:06d}")
         for split in ("validation", "test"):
-            samples, effective = ask(
-                "add2", split, suite.decoding("add2"), DictEngine(tokenizer, answers), tokenizer, manager
-            )  # type: ignore[arg-type]
+            engine, decoding = DictEngine(tokenizer, answers), suite.decoding("add2")
+            samples, effective = ask("add2", split, decoding, engine, tokenizer, manager)  # type: ignore[arg-type]
             request = sample_request(suite, checkpoint, "add2", split, "transformers")  # type: ignore[arg-type]
-            write_samples(out, request, effective | {"seconds": 0.0}, samples)
-            theirs[step, split] = effective["lm_eval"]["accuracy"]
+            write_samples(out, request, effective, samples)
+            engine = DictEngine(tokenizer, answers)
+            metrics = lm_eval_metrics("add2", split, decoding, engine, tokenizer, manager)  # type: ignore[arg-type]
+            theirs[step, split] = metrics["accuracy"]
     rows = {(row.step, row.split): row for row in score(suite, read_runs(suite, out), out, "transformers")}
     assert {place: row.value for place, row in rows.items()} == theirs
     assert theirs[1, "test"] == pytest.approx(5 / 12)
@@ -239,7 +240,7 @@ def test_every_sample_of_every_item_has_a_seed_of_its_own(
     decoding = task_decoding("add2", samples=3, temperature=0.75)
     answers = {prompt(at): [(gold(at), Finish.STOP), ("0", Finish.STOP)] for at in range(12)}
     engine = DictEngine(tokenizer, answers)
-    samples, effective = ask("add2", "test", decoding, engine, tokenizer, manager)
+    samples, _ = ask("add2", "test", decoding, engine, tokenizer, manager)
     expected = [(f"add2/test/{at:04d}", index) for at in range(12) for index in range(3)]
     assert sorted((sample.item, sample.index) for sample in samples) == expected
     for sample in samples:
@@ -252,11 +253,13 @@ def test_every_sample_of_every_item_has_a_seed_of_its_own(
         2: gold(3),
     }
     assert engine.sampling[0].temperature == 0.75
-    assert effective["lm_eval"] == {
+    theirs = DictEngine(tokenizer, answers)
+    assert lm_eval_metrics("add2", "test", decoding, theirs, tokenizer, manager) == {
         "accuracy": pytest.approx(2 / 3),  # all samples, not the first alone
         "pass@2": 1.0,
         "maj@2": pytest.approx(2 / 3),  # right-wrong, right-right, wrong-right
     }
+    assert theirs.asked == engine.asked
 
 
 def test_asking_again_asks_the_same(manager: TaskManager, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from benchmark import launch
 from benchmark.launch import Job, run_jobs
-from benchmark.run import _looks_done as looks_done
+from benchmark.runs import looks_done
 from tasks.errors import InfrastructureError, UserError
 
 FOREVER = "import time; time.sleep(600)"
@@ -195,7 +195,7 @@ import signal
 import sys
 from pathlib import Path
 from benchmark.launch import Job, run_jobs
-from benchmark.run import _looks_done as looks_done
+from benchmark.runs import looks_done
 from tasks.errors import run_cli, stop_on_sigterm
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores Ctrl-C

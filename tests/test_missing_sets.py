@@ -12,11 +12,9 @@ from benchmark.curves import learning_curves
 from benchmark.generate import check_sets, measurable
 from benchmark.report import write_report
 from benchmark.rows import read_rows, to_frame
-from benchmark.runs import read_runs
-from benchmark.score import score
 from tasks.errors import UserError
 from tests.published import fetch_fixture
-from tests.test_score import ENGINE, RIGHT, make_suite, write_run, write_texts
+from tests.toy import ENGINE, RIGHT, all_rows, make_suite, write_run, write_texts
 
 BOTH = ["sums1", "aime24"]
 
@@ -69,7 +67,7 @@ def test_a_suite_names_groups() -> None:
 
 def test_rows_of_a_missing_set_are_null_and_say_why(out: Path) -> None:
     suite = make_suite(tasks=BOTH)
-    rows = score(suite, read_runs(suite, out), out, ENGINE)
+    rows = all_rows(suite, out)
     missing = [row for row in rows if row.task == "aime24"]
     assert {row.metric for row in missing} >= {"accuracy", "pass@32", "maj@32"}
     assert {(row.value, row.n_items, row.split) for row in missing} == {(None, 0, "test")}
@@ -83,12 +81,12 @@ def test_rows_of_a_missing_set_are_null_and_say_why(out: Path) -> None:
 
 def test_what_was_measured_is_not_lost_with_its_set(out: Path) -> None:
     suite = make_suite(tasks=BOTH)
-    first = score(suite, read_runs(suite, out), out, ENGINE)
+    first = all_rows(suite, out)
     measured = next(row for row in first if row.task == "aime24")
     kept = measured.model_copy(update={"value": 0.5, "missing": "", "n_items": 30})
     with (out / "rows.jsonl").open("a") as file:
         file.write(kept.model_dump_json() + "\n")
-    again = score(suite, read_runs(suite, out), out, ENGINE)
+    again = all_rows(suite, out)
     assert [row.value for row in again if row.task == "aime24"].count(0.5) == 1
     found = to_frame(read_rows(out / "rows.jsonl"))
     assert (found[found["task"] == "aime24"]["value"] == 0.5).sum() == 1

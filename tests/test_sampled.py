@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import combinations, product
 
 import numpy as np
 import pytest
 
-from tasks import sampled
-from tasks.sampled import maj_at_k, metric_names, pass_at_k, sample_metrics, vote
+from tasks.majority import majority_shares
+from tasks.sampled import RIGHT, maj_at_k, metric_names, pass_at_k, sample_metrics, vote
 from tasks.schema import AnswerKind, Grade, Status
 
 
@@ -70,13 +71,52 @@ def test_right_answers_are_one_answer_and_wrong_ones_are_compared_as_text() -> N
     assert vote(Grade(status=Status.TRUNCATED, answer="7")) == ""
 
 
-def test_drawn_subsets_estimate_the_same_and_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    grades = graded(*["7"] * 5, *["3"] * 4, None, "8", "9")
-    exact = maj_at_k(grades, 6)  # 924 subsets
-    monkeypatch.setattr(sampled, "SUBSETS", 900)
-    drawn = maj_at_k(grades, 6)
-    assert drawn == maj_at_k(grades, 6)
-    assert 0 < abs(drawn - exact) < 4 * 0.5 / np.sqrt(900)
+def by_subsets(votes: list[str], k: int) -> float:
+    """The definition: every subset, the point shared by those with the most votes."""
+    shares = []
+    for subset in combinations(votes, k):
+        counts = Counter(one for one in subset if one)
+        first = [name for name, count in counts.items() if count == max(counts.values())]
+        shares.append((RIGHT in first) / max(len(first), 1))
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_majorities_are_counted_as_if_every_subset_was_looked_at(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = np.array([RIGHT, "", "3", "4", "5", "6"])
+    votes = [str(one) for one in rng.choice(names, size=rng.integers(2, 13), p=rng.dirichlet(np.ones(6)))]
+    grades = [
+        Grade(status=Status.CORRECT, answer="7")
+        if one == RIGHT
+        else Grade(status=Status.WRONG if one else Status.UNPARSED, answer=one or None)
+        for one in votes
+    ]
+    for k in range(1, len(votes) + 1):
+        found = maj_at_k(grades, k)
+        assert found == pytest.approx(by_subsets(votes, k), abs=1e-14)
+        assert found == maj_at_k(grades[::-1], k)
+
+
+def test_majorities_of_many_items_are_those_of_each_alone() -> None:
+    rng = np.random.default_rng(1)
+    others = rng.integers(0, 9, (300, 6)) * (rng.random((300, 6)) < 0.6)
+    right, blank = rng.integers(0, 20, 300), rng.integers(0, 3, 300)
+    together = majority_shares(right, others, blank, [2, 4, 16, 32])
+    for at in range(300):
+        alone = majority_shares(right[[at]], others[[at], ::-1], blank[[at]], [2, 4, 16, 32])
+        assert together[at].tobytes() == alone[0].tobytes()
+    too_few = (right + others.sum(axis=1) + blank)[:, None] < [2, 4, 16, 32]
+    assert (np.isnan(together) == too_few).all()
+    assert too_few.any()
+    assert (together[~too_few] <= 1).all()
+
+
+def test_majorities_have_a_largest_item() -> None:
+    one = np.ones(1, dtype=int)
+    assert majority_shares(999 * one, one[:, None], 0 * one, [512])[0, 0] == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="1001 samples of an item"):
+        majority_shares(1000 * one, one[:, None], 0 * one, [2])
 
 
 def test_metrics_leave_out_what_could_not_be_graded() -> None:

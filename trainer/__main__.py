@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ def main() -> None:
         "--track", action="append", default=[], metavar="MIRROR", help="copy metrics to tensorboard or wandb"
     )
     run.set_defaults(call=_run)
+    check = _recipe_command(commands, "check", "say as JSON what `run` would train, or why it would not")
+    check.set_defaults(call=_check)
     gradients = _recipe_command(
         commands, "compare-gradients", "compare two arms on the same recorded rollouts and weights"
     )
@@ -88,6 +91,22 @@ def _run(arguments: argparse.Namespace) -> None:
     from trainer.loop import train
 
     train(config, arguments.out, report=lambda line: print(line, flush=True), track=arguments.track)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    config = _config(arguments)
+    from tasks.catalog import load_problems
+    from trainer.policies import policy_folder
+    from trainer.replay import check_recording
+
+    folder = policy_folder(config.policy)
+    if config.replay:
+        check_recording(Path(config.replay), config, range(1, config.steps + 1))
+    if not load_problems(config.task, "train"):
+        raise UserError(f"task={config.task!r}: its train split is empty; fetch the whole set")
+    plan = {"steps": config.steps, "checkpoints": config.steps // config.checkpoint_every}
+    asks = {"task": config.task, "max_new_tokens": config.max_new_tokens}
+    print(json.dumps({"policy": str(folder.absolute()), **plan, **asks}))
 
 
 def _compare_gradients(arguments: argparse.Namespace) -> None:

@@ -38,15 +38,57 @@ def set_flags() -> CommandLine:
 def chosen_suite(arguments: argparse.Namespace) -> tuple[Suite, Path]:
     """Return the resolved suite and its folder."""
     suite = load_suite(arguments.suite, arguments.set)
-    return suite, arguments.out or Path("results/local") / suite.name
+    return suite, folder_of(arguments, suite)
+
+
+def folder_of(arguments: argparse.Namespace, suite: Suite) -> Path:
+    """Return the folder of all results."""
+    return Path(arguments.out or Path("results/local") / suite.name)
+
+
+def worker_flags() -> CommandLine:
+    """Return the flags of every command that starts engines."""
+    workers = CommandLine(add_help=False)
+    workers.add_argument("--jobs", type=at_least_1, help="processes side by side (default: one per core)")
+    workers.add_argument(
+        "--follow", action="store_true", help="take checkpoints as they appear, while training goes on"
+    )
+    workers.add_argument(
+        "--retry-quarantined",
+        action="store_true",
+        help="try checkpoints again at which workers died twice",
+    )
+    return workers
 
 
 def chosen_engine(arguments: argparse.Namespace, suite: Suite) -> str:
-    """Return "transformers" or "vllm", and say why."""
+    """Return "transformers" or "vllm", whose texts a command reads: it need not be usable here.
+
+    Where nothing is named it is the one that made the folder's texts.
+    """
+    from benchmark.claim import recorded_engine
+
+    name = arguments.engine or suite.engine
+    recorded = recorded_engine(folder_of(arguments, suite))
+    if name == "auto" and recorded:
+        print(f"engine: {recorded} (it made the texts of this folder)", flush=True)
+        return recorded
+    return name if name != "auto" else decoding_engine(arguments, suite)
+
+
+def decoding_engine(arguments: argparse.Namespace, suite: Suite) -> str:
+    """Return "transformers" or "vllm", as it can be used here, and say why.
+
+    Raises:
+        UserError: the one that is named, or that made the folder's texts, cannot be used.
+    """
+    from benchmark.claim import recorded_engine
     from benchmark.run import usable_engine
 
-    engine, why = usable_engine(arguments.engine or suite.engine)
-    print(f"engine: {engine} ({why})", flush=True)
+    name = arguments.engine or suite.engine
+    recorded = recorded_engine(folder_of(arguments, suite)) if name == "auto" else None
+    engine, why = usable_engine(recorded or name)
+    print(f"engine: {engine} ({'it made the texts of this folder' if recorded else why})", flush=True)
     return engine
 
 

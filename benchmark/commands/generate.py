@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands.common import Commands, chosen_engine, chosen_suite, set_flags, suite_flags
-from tasks.errors import UserError
+from benchmark.commands.common import (
+    Commands,
+    chosen_suite,
+    decoding_engine,
+    overrides,
+    set_flags,
+    suite_flags,
+    worker_flags,
+)
 
 
 def add(commands: Commands) -> None:
     """Declare the command."""
     generate = commands.add_parser(
-        "generate", parents=[suite_flags(), set_flags()], help="generate the texts that are missing"
-    )
-    generate.add_argument(
-        "--worker", default="0/1", metavar="I/N", help="take the I-th of N shares of the checkpoints"
+        "generate",
+        parents=[suite_flags(), set_flags(), worker_flags()],
+        help="generate the texts that are missing; several may work on one folder",
     )
     generate.set_defaults(act=_generate)
 
 
-def _share(worker: str) -> tuple[int, int]:
-    index, _, count = worker.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise UserError(f"--worker {worker!r}: want I/N with I below N, for example 0/2")
-    return int(index), int(count)
-
-
 def _generate(arguments: argparse.Namespace) -> None:
     suite, out = chosen_suite(arguments)
-    index, count = _share(arguments.worker)
-    from benchmark.generate import check_sets, generate, missing_work
+    from benchmark.claim import check_claim, make_folder, record_engine
+    from benchmark.generate import check_sets
+    from benchmark.run import Work, default_jobs, follow_trainers, generate, quarantined
     from benchmark.runs import distinct_checkpoints, read_runs
 
     check_sets(suite, allow_missing=arguments.allow_missing)
-    share = distinct_checkpoints(read_runs(suite, out))[index::count]
-    told = arguments.engine in ("transformers", "vllm")  # a worker is told what its launcher has found
-    engine = arguments.engine if told else chosen_engine(arguments, suite)
-    generate(
-        suite, missing_work(suite, share, out, engine), out, engine, lambda line: print(line, flush=True)
+    check_claim(out, suite)
+    runs = [] if arguments.follow else read_runs(suite, out)  # before vLLM is looked for: that takes seconds
+    work = Work(
+        suite=suite,
+        words=[arguments.suite, *overrides(arguments)],
+        out=out,
+        engine=decoding_engine(arguments, suite),
+        jobs=arguments.jobs or default_jobs(),
+        retry=arguments.retry_quarantined,
     )
+    make_folder(out)
+    record_engine(out, work.engine)
+    failures = follow_trainers(work) if arguments.follow else generate(work, distinct_checkpoints(runs))
+    if failures:
+        raise quarantined(failures)

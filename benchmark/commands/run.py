@@ -6,38 +6,46 @@ import argparse
 
 from benchmark.commands.common import (
     Commands,
-    at_least_1,
-    chosen_engine,
     chosen_suite,
+    decoding_engine,
     overrides,
     set_flags,
     suite_flags,
+    worker_flags,
 )
 from benchmark.commands.report import write
-from tasks.settings import claim_folder
 
 
 def add(commands: Commands) -> None:
     """Declare the command."""
     run = commands.add_parser(
-        "run", parents=[suite_flags(), set_flags()], help="train, generate, score and report"
+        "run", parents=[suite_flags(), set_flags(), worker_flags()], help="train, generate, score and report"
     )
-    run.add_argument("--jobs", type=at_least_1, help="processes side by side (default: one per core)")
-    run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    run.add_argument("--dry-run", action="store_true", help="check everything, print the plan and stop")
     run.set_defaults(act=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    """Refuse what can be refused, the quickest checks first; the folder is claimed when nothing is left."""
     suite, out = chosen_suite(arguments)
+    from benchmark.claim import check_claim
     from benchmark.generate import check_sets
-    from benchmark.run import default_jobs, plan, run_suite
+    from benchmark.plan import amounts, ask_trainers, check_asking, describe, table
+    from benchmark.run import default_jobs, run_suite
+    from benchmark.store import open_store
 
+    check_sets(suite, allow_missing=arguments.allow_missing)
+    check_claim(out, suite)
     jobs = arguments.jobs or default_jobs()
-    print(plan(suite, out, jobs), flush=True)
+    print(describe(suite, out, jobs), flush=True)
+    words = [arguments.suite, *overrides(arguments)]
+    outlook = ask_trainers(suite)
+    check_asking(words, outlook)
+    engine = decoding_engine(arguments, suite)
+    print(table(amounts(suite, out, open_store(out), engine, outlook, jobs)), flush=True)
     if arguments.dry_run:
         return
-    check_sets(suite, allow_missing=arguments.allow_missing)
-    claim_folder(out, "suite.json", suite)
-    engine = chosen_engine(arguments, suite)
-    timing = run_suite(suite, [arguments.suite, *overrides(arguments)], out, engine, jobs)
+    timing = run_suite(
+        suite, words, out, engine, jobs, follow=arguments.follow, retry=arguments.retry_quarantined
+    )
     write(arguments, engine, timing)

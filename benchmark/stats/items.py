@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
-from benchmark.stats.interval import as_vector
+from benchmark.stats.interval import Interval, as_vector
 
 
 def item_standard_error(score_i: ArrayLike, cluster_i: Sequence[str] | None = None) -> float | None:
@@ -46,3 +48,65 @@ def item_standard_error(score_i: ArrayLike, cluster_i: Sequence[str] | None = No
         return None
     sum_c = np.bincount(index_i, weights=item_i - item_i.mean(), minlength=count)
     return float(np.sqrt(count / (count - 1) * (sum_c**2).sum()) / len(item_i))
+
+
+def item_interval(
+    score_i: ArrayLike, cluster_i: Sequence[str] | None = None, level: float = 0.95
+) -> Interval:
+    """Mean over items with a t interval for other items like these: one policy, its seed fixed.
+
+        mean -+ t(1 - (1 - level) / 2, C - 1) * item_standard_error, C clusters
+
+    No bounds with fewer than two clusters or without spread. `n` is the number of items.
+
+    >>> item_interval([0.0, 1.0], level=0.5).high
+    1.0
+    """
+    item_i = as_vector(score_i, at_least=1)
+    error = item_standard_error(item_i, cluster_i)
+    if not error:
+        return Interval(float(item_i.mean()), None, None, len(item_i))
+    clusters = len(item_i if cluster_i is None else set(cluster_i))
+    half = float(stats.t.ppf(0.5 + level / 2, clusters - 1)) * error
+    return Interval(
+        float(item_i.mean()), float(item_i.mean()) - half, float(item_i.mean()) + half, len(item_i)
+    )
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """The variance of avg@k, split; the parts add up to the squared standard error over items."""
+
+    between: float
+    """From which items were asked; more samples an item do not lower it. May come out a little below 0."""
+    within: float
+    """From the sampling of answers; it falls with 1 / k."""
+
+
+def variance_parts(right_i: ArrayLike, n_i: ArrayLike) -> VarianceParts | None:
+    """Split the variance of the mean over items of right_i / n_i.
+
+        within = mean_i(p_i (1 - p_i) / (n_i - 1)) / I, p_i = right_i / n_i: unbiased for E[p (1 - p)] / (I k)
+        between = SD(p_i, ddof 1)^2 / I - within: unbiased for Var(true p_i) / I
+
+    Source: evaluation.md 5.4; Miller, arXiv:2411.00640, section 3.
+
+    Args:
+        right_i: (I,) right completions of each item.
+        n_i: (I,) graded completions of each item.
+
+    Returns:
+        None with fewer than two items, or where an item has a single completion: the two parts cannot be
+        told apart then.
+
+    >>> variance_parts([2, 0], [2, 2])
+    VarianceParts(between=0.25, within=0.0)
+    """
+    right, n = as_vector(right_i, at_least=1), as_vector(n_i, at_least=1)
+    if right.shape != n.shape or (n < 1).any() or (right < 0).any() or (right > n).any():
+        raise ValueError("want 0 <= right <= n and 1 <= n for every item")
+    if len(n) < 2 or (n < 2).any():
+        return None
+    p = right / n
+    within = float((p * (1 - p) / (n - 1)).mean() / len(p))
+    return VarianceParts(float(p.var(ddof=1) / len(p)) - within, within)

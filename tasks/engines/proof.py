@@ -34,16 +34,18 @@ def probe_prompts(folder: Path, longest: int) -> list[list[int]]:
     return [tokenizer.encode(text, add_special_tokens=False).ids[:longest] for text in PROBE_TEXTS]
 
 
+def largest_gap(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float:
+    """Return the largest |difference| of two lists of log-probs; a NaN on either side counts as infinity."""
+    pairs = [pair for one, other in zip(ours, theirs, strict=True) for pair in zip(one, other, strict=True)]
+    differences = np.abs(np.subtract(*np.array(pairs, dtype=np.float64).T))
+    return float(np.nan_to_num(differences, nan=np.inf).max())
+
+
 def largest_difference(
     engine: Engine, sequences: Sequence[Sequence[int]], expected: Sequence[Sequence[float]]
 ) -> float:
     """Return max |log p_engine(token) - expected| in nats, where a NaN on either side counts as infinity."""
-    got = engine.token_logprobs(sequences)
-    pairs = [
-        pair for ours, theirs in zip(got, expected, strict=True) for pair in zip(ours, theirs, strict=True)
-    ]
-    differences = np.abs(np.subtract(*np.array(pairs, dtype=np.float64).T))
-    return float(np.nan_to_num(differences, nan=np.inf).max())
+    return largest_gap(engine.token_logprobs(sequences), expected)
 
 
 def prove_weights(

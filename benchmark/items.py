@@ -1,0 +1,65 @@
+"""Item by item: what each checkpoint scored on each item, for pairing by item, clusters and flips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark.grades import grades_path, read_grades
+from benchmark.measure import READ, Samples, arrange, item_clusters
+from benchmark.rows import ResultRow, latest_rows, read_rows
+from benchmark.suite import Suite
+from tasks.catalog import load_problems
+from tasks.schema import Problem
+
+COLUMNS = ("arm", "seed", "step", "task", "split", "item", "cluster", "n", "mean")
+
+
+def item_scores(out: Path, suite: Suite) -> pd.DataFrame:
+    """Return the accuracy of every checkpoint on every item, from the rows of a suite and their grades.
+
+    Returns:
+        One row per checkpoint, task, split and item, in the order of the rows and then of the items:
+        arm, seed (Int64, NA for the untrained policy), step, task, split;
+        item: `Problem.id`; cluster: what items share that are not independent, else the item itself;
+        n: graded samples; mean: accuracy over them, NaN where n is 0.
+
+    Raises:
+        UserError: there are no rows yet, or a row's grades are missing, damaged or incomplete.
+    """
+    parts = [_of_unit(row, samples, problems) for row, samples, problems in _units(out, suite)]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    return frame.astype({"seed": "Int64", "step": "int64", "n": "int64", "mean": "float64"})
+
+
+def _units(out: Path, suite: Suite) -> Iterator[tuple[ResultRow, Samples, list[Problem]]]:
+    """Read the grades behind every accuracy of a suite."""
+    for row in latest_rows(read_rows(out / "rows.jsonl")):
+        mine = (row.suite, row.kind, row.metric) == (suite.name, suite.kind, "accuracy")
+        if not mine or row.missing or (row.task, row.split) not in suite.scored():
+            continue
+        path = grades_path(out, row.sample_key)
+        _, table = read_grades(path, READ)
+        problems = load_problems(row.task, row.split)
+        yield row, arrange(table, problems, row.n_samples, str(path)), problems
+
+
+def _of_unit(row: ResultRow, samples: Samples, problems: list[Problem]) -> pd.DataFrame:
+    items = [problem.id for problem in problems]
+    n_i = (~np.isnan(samples.score_ik)).sum(axis=1)
+    right_i = np.nansum(samples.score_ik, axis=1)
+    values = {
+        "arm": row.arm,
+        "seed": pd.NA if row.seed is None else row.seed,
+        "step": row.step,
+        "task": row.task,
+        "split": row.split,
+        "item": items,
+        "cluster": item_clusters(problems) or items,
+        "n": n_i,
+        "mean": np.where(n_i > 0, right_i / np.maximum(n_i, 1), np.nan),
+    }
+    return pd.DataFrame(values).astype({"seed": "Int64"})

@@ -1,0 +1,1 @@
+"""How fast the benchmark's own stages are."""

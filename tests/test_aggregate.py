@@ -1,0 +1,140 @@
+"""Grades to rows, on run folders and samples written by hand, so that every number is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.rows import read_rows
+from benchmark.runs import distinct_checkpoints, read_runs
+from benchmark.suite import run_folder
+from tasks.catalog import load_problems, task_version
+from tasks.checkpoints import inspect_checkpoint
+from tasks.schema import Problem, Split
+from tests.toy import ENGINE, RIGHT, SIZE, all_rows, by_place, find_unit, make_suite, write_suite, write_texts
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return write_suite(tmp_path)
+
+
+def test_every_cell_has_its_value(out: Path) -> None:
+    rows = by_place(all_rows(make_suite(), out))
+    assert rows.keys() == {(*place, split) for place in RIGHT for split in SIZE}
+    for (*place, split), row in rows.items():
+        right = RIGHT[tuple(place)] + 1  # type: ignore[index]
+        assert row.value == pytest.approx(right / SIZE[split], abs=1e-12)
+        share = right / SIZE[split]
+        assert row.stderr == pytest.approx((share * (1 - share) / (SIZE[split] - 1)) ** 0.5, rel=1e-9)
+
+
+def test_every_column_of_one_row(out: Path) -> None:
+    suite = make_suite()
+    row = by_place(all_rows(suite, out))["lambda_grpo", 1, 4, "test"]
+    found = inspect_checkpoint(run_folder(out, "lambda_grpo", 1) / "checkpoints" / "step_000004")
+    assert row.model_dump(exclude={"scored_at", "value", "stderr"}) == {
+        "schema_version": 1,
+        "kind": "real",
+        "suite": "toy",
+        "arm": "lambda_grpo",
+        "model": "tiny",
+        "step": 4,
+        "seed": 1,
+        "tokens": 401,
+        "train_s": 2.0,
+        "task": "sums1",
+        "split": "test",
+        "task_version": task_version("sums1"),
+        "metric": "accuracy",
+        "higher_is_better": True,
+        "n_items": 80,
+        "n_samples": 1,
+        "n_loose": 56,  # 77 in two texts that were cut off and in all that are wrong
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "max_new_tokens": 48,
+        "n_unparsed": 3,
+        "n_truncated": 2,
+        "n_ungraded": 0,
+        "mean_tokens": 2.0,
+        "engine": ENGINE,
+        "config_hash": "lambda_grpo1",
+        "weights_hash": found.weights_hash,
+        "sample_key": find_unit(suite, out, ("lambda_grpo", 1, 4)).key,
+        "git_sha": "abc",
+        "git_dirty": False,
+        "versions": {"torch": "2"},
+        "device": "cpu",
+        "wall_s": 1.5,
+        "missing": "",
+        "weights_note": "",
+        "endpoints": suite.endpoints.digest(),
+    }
+
+
+def test_samples_of_an_item_are_averaged_before_items(out: Path) -> None:
+    suite = make_suite(samples=4, temperature=0.5)
+    write_texts(suite, out, RIGHT)
+    row = by_place(all_rows(suite, out))["grpo", 0, 4, "test"]
+    means = np.array([1.0] * 10 + [0.25] + [0.0] * 69)
+    assert row.value == pytest.approx(10.25 / 80, abs=1e-12)
+    assert row.stderr == pytest.approx(means.std(ddof=1) / 80**0.5, rel=1e-9)
+    assert (row.n_items, row.n_samples, row.n_unparsed, row.n_truncated) == (80, 4, 12, 8)
+    others = {
+        one.metric: one.value
+        for one in all_rows(suite, out)
+        if (one.arm, one.seed, one.step, one.split) == ("grpo", 0, 4, "test")
+    }
+    # item 10: one right and three times the same wrong answer
+    pairs = {"pass@2": 1 - 3 / 6, "maj@2": 3 * 0.5 / 6, "pass@4": 1.0, "maj@4": 0.0}
+    assert others == pytest.approx(
+        {"accuracy": 10.25 / 80} | {name: (10 + part) / 80 for name, part in pairs.items()}
+    )
+
+
+def test_items_that_share_a_template_are_one_cluster(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def clustered(task: str, split: Split) -> list[Problem]:
+        problems = load_problems(task, split)
+        return [
+            replace(one, cluster=f"template/{at // 8}" if at < 40 else "") for at, one in enumerate(problems)
+        ]
+
+    monkeypatch.setattr("benchmark.aggregate.load_problems", clustered)
+    row = by_place(all_rows(make_suite(), out))["grpo", 0, 4, "test"]
+    right = RIGHT["grpo", 0, 4] + 1
+    error = np.array([1.0] * right + [0.0] * (80 - right)) - right / 80
+    squares = sum(error[8 * c : 8 * c + 8].sum() ** 2 for c in range(5)) + (error[40:] ** 2).sum()
+    assert row.value == right / 80
+    assert row.stderr == pytest.approx((45 / 44 * squares) ** 0.5 / 80, rel=1e-9)
+    assert row.stderr > (right / 80 * (1 - right / 80) / 79) ** 0.5 * 1.5  # neighbours are alike
+
+
+def test_the_base_is_one_row_for_all_runs(out: Path) -> None:
+    rows = all_rows(make_suite(), out)
+    base = [row for row in rows if row.step == 0]
+    assert [(row.arm, row.seed, row.tokens, row.train_s, row.split) for row in base] == [
+        ("base", None, 0, 0.0, "validation"),
+        ("base", None, 0, 0.0, "test"),
+    ]
+    assert len(distinct_checkpoints(read_runs(make_suite(), out))) == 9
+
+
+def test_scoring_again_appends_nothing(out: Path) -> None:
+    first = all_rows(make_suite(), out)
+    written = (out / "rows.jsonl").read_bytes()
+    assert read_rows(out / "rows.jsonl") == first
+    again = all_rows(make_suite(), out)
+    assert (out / "rows.jsonl").read_bytes() == written
+    assert by_place(again).keys() == by_place(first).keys()
+
+
+def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
+    all_rows(make_suite(), out)
+    all_rows(make_suite(kind="smoke"), out)
+    kinds = [row.kind for row in read_rows(out / "rows.jsonl")]
+    assert kinds == ["real"] * 18 + ["smoke"] * 18
