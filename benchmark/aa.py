@@ -24,58 +24,6 @@ HOLM_TASKS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Components:
-    """Variances of a score, (accuracy)^2, from a table of runs x items."""
-
-    seed: float
-    """Between runs, beyond what the items explain."""
-    item: float
-    """Between items."""
-    residual: float
-    """Of one run on one item: what is neither."""
-    seeds: int
-    items: int
-
-    def mean_sd(self) -> float:
-        """Return the SD of a run's mean over these very items: sqrt(seed + residual / items)."""
-        return float(np.sqrt(self.seed + self.residual / self.items))
-
-    def mean_sd_of_new_items(self) -> float:
-        """Return it over items drawn anew for every run: sqrt(seed + (item + residual) / items)."""
-        return float(np.sqrt(self.seed + (self.item + self.residual) / self.items))
-
-
-def variance_components(score_si: ArrayLike) -> Components:
-    """Split the variance of scores, runs x items, each once (two-way random effects without interaction).
-
-        residual = MS_e,  seed = (MS_seed - MS_e) / items,  item = (MS_item - MS_e) / seeds, none below 0
-
-    Args:
-        score_si: (S, I) mean score of run s on item i, S and I at least 2, finite.
-
-    Raises:
-        ValueError: a smaller table, or a score that is not finite.
-
-    >>> variance_components([[0.0, 1.0], [0.0, 1.0]]).item
-    0.5
-    """
-    score = np.asarray(score_si, dtype=np.float64)
-    if score.ndim != 2 or min(score.shape) < 2 or not np.isfinite(score).all():
-        raise ValueError(f"scores of shape {score.shape}: want 2 or more runs and items, all finite")
-    seeds, items = score.shape
-    seed_s, item_i, mean = score.mean(axis=1), score.mean(axis=0), score.mean()
-    left = score - seed_s[:, None] - item_i[None, :] + mean
-    residual = float((left**2).sum() / ((seeds - 1) * (items - 1)))
-    return Components(
-        seed=max(0.0, float(seed_s.var(ddof=1)) - residual / items),
-        item=max(0.0, float(item_i.var(ddof=1)) - residual / seeds),
-        residual=residual,
-        seeds=seeds,
-        items=items,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Alarms:
     """How often something was claimed that is not so."""
 

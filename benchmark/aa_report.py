@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.aa import Alarms, Components, false_alarms, seeds_needed, variance_components
+from benchmark.aa import Alarms, false_alarms, seeds_needed
 from benchmark.gate.decide import LOOKS, MARGIN
 from benchmark.gate.results import Results, auc, final
-from benchmark.stats import minimum_detectable_effect, t_interval
+from benchmark.stats import minimum_detectable_effect, t_interval, variance_components
 from tasks.errors import UserError
 from tasks.files import write_json, write_text
 
@@ -69,8 +69,16 @@ def _components(results: Results, task: str) -> dict[str, Any]:
     known = np.isfinite(table).all(axis=0)
     if known.sum() < 2:
         return {"reason": "fewer than two items have a score in every run"}
-    found: Components = variance_components(table[:, known])
-    return asdict(found) | {"mean_sd": found.mean_sd(), "mean_sd_of_new_items": found.mean_sd_of_new_items()}
+    found = variance_components(table[:, known])
+    seed, item, residual = (max(0.0, one) for one in (found.seed, found.item, found.residual))
+    return {
+        "seed": seed,
+        "item": item,
+        "residual": residual,
+        "items": int(known.sum()),
+        "run_sd": float(np.sqrt(seed + residual / known.sum())),
+        "run_sd_new_items": float(np.sqrt(seed + (item + residual) / known.sum())),
+    }
 
 
 def write_study(out: Path, name: str, found: dict[str, Any]) -> str:
@@ -111,7 +119,7 @@ def _component_lines(components: dict[str, Any]) -> list[str]:
             lines.append(f"| {task} | {one['reason']} | | | | |")
             continue
         sds = [np.sqrt(one[name]) for name in ("seed", "item", "residual")]
-        sds += [one["mean_sd"], one["mean_sd_of_new_items"]]
+        sds += [one["run_sd"], one["run_sd_new_items"]]
         lines.append(f"| {task} | " + " | ".join(f"{100 * sd:.2f}" for sd in sds) + " |")
     return [*lines, "", "In points of accuracy."]
 

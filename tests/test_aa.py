@@ -18,46 +18,12 @@ from benchmark.aa import (
     false_alarms,
     gate_decisions,
     seeds_needed,
-    variance_components,
 )
 from benchmark.aa_report import markdown, study
 from benchmark.gate.decide import Verdict
 from benchmark.gate.results import read_results
 from benchmark.suite import load_suite
 from tasks.errors import UserError, run_cli
-
-
-def test_components_by_definition() -> None:
-    score = np.random.default_rng(1).random((5, 7))
-    found = variance_components(score)
-    mean = score.mean()
-    error = sum(
-        (score[s, i] - score[s].mean() - score[:, i].mean() + mean) ** 2 for s in range(5) for i in range(7)
-    ) / (4 * 6)
-    of_seeds = 7 * sum((score[s].mean() - mean) ** 2 for s in range(5)) / 4
-    of_items = 5 * sum((score[:, i].mean() - mean) ** 2 for i in range(7)) / 6
-    assert found.residual == pytest.approx(error, rel=1e-12)
-    assert found.seed == pytest.approx(max(0.0, (of_seeds - error) / 7), rel=1e-12, abs=1e-15)
-    assert found.item == pytest.approx(max(0.0, (of_items - error) / 5), rel=1e-12, abs=1e-15)
-    assert (found.seeds, found.items) == (5, 7)
-
-
-def test_components_find_what_was_put_in() -> None:
-    generator = np.random.default_rng(2)
-    score = 0.5 + generator.normal(0, 0.03, (200, 1)) + generator.normal(0, 0.2, (1, 300))
-    score = score + generator.normal(0, 0.3, (200, 300))
-    found = variance_components(score)
-    assert found.seed == pytest.approx(0.03**2, rel=0.25)
-    assert found.item == pytest.approx(0.2**2, rel=0.25)
-    assert found.residual == pytest.approx(0.3**2, rel=0.02)
-    assert found.mean_sd() == pytest.approx(float(score.mean(axis=1).std(ddof=1)), rel=0.02)
-    assert found.mean_sd_of_new_items() > found.mean_sd()
-
-
-@pytest.mark.parametrize("table", [[[1.0, 2.0]], [[1.0], [2.0]], [1.0, 2.0], [[1.0, np.nan], [0.0, 1.0]]])
-def test_components_of_too_little_are_refused(table: list[list[float]]) -> None:
-    with pytest.raises(ValueError, match="want 2 or more"):
-        variance_components(table)
 
 
 def test_the_interval_of_a_rate_is_exact() -> None:

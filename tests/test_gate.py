@@ -462,7 +462,7 @@ def test_a_trainer_that_stops_itself_fails_the_gate_after_one_run(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "Caught by: trainer" in done.stdout
-    assert len(list((tmp_path / "out/runs/lambda_grpo").iterdir())) == 1
+    assert len(list((tmp_path / "out/results/runs/lambda_grpo").iterdir())) == 1
     record = tmp_path / "out/gate_code.json"
     record.write_text(record.read_text().replace('"code": "', '"code": "0'))
     done = subprocess.run(command, capture_output=True, text=True, check=False)

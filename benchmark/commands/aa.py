@@ -9,13 +9,12 @@ from pathlib import Path
 from benchmark.commands.common import (
     Commands,
     at_least_1,
-    chosen_engine,
     chosen_suite,
+    decoding_engine,
     overrides,
     set_flags,
     suite_flags,
 )
-from tasks.settings import claim_folder
 
 
 def add(commands: Commands) -> None:
@@ -42,8 +41,7 @@ def _aa(arguments: argparse.Namespace) -> None:
     words = ["--set", f"seeds={json.dumps(seeds)}", "--set", f'arms=["{suite.baseline}"]']
     whole = suite.model_copy(update={"seeds": seeds, "arms": [suite.baseline]})
     check_sets(whole, allow_missing=arguments.allow_missing)
-    claim_folder(out, "suite.json", whole)
-    engine = chosen_engine(arguments, suite)
+    engine = decoding_engine(arguments, suite)
     words = [arguments.suite, *overrides(arguments), *words]
     run_suite(whole, words, out, engine, arguments.jobs or default_jobs())
     print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds), TRIALS)))

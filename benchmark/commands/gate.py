@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmark.commands.common import Commands, at_least_1, chosen_engine, overrides
+from benchmark.commands.common import Commands, at_least_1, decoding_engine, overrides
 from benchmark.suite import SUITES, Suite, load_suite
 from tasks.errors import InfrastructureError, UserError
 from tasks.settings import build_settings
@@ -92,11 +92,13 @@ def _judge(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out
     baseline = read_baseline(arguments.baseline or Path("results/baselines") / f"{suite.name}.json")
     if folder:
         return gate_folder(suite, folder, baseline)
-    claim(suite, out)
-    engine = chosen_engine(arguments, suite)
+    results = claim(out)
+    engine = decoding_engine(arguments, suite)
     jobs = arguments.jobs or default_jobs()
     words = [arguments.candidate, *overrides(arguments)]
-    return gate_suite(suite, words, out, baseline, engine, jobs, report=lambda line: print(line, flush=True))
+    return gate_suite(
+        suite, words, results, baseline, engine, jobs, report=lambda line: print(line, flush=True)
+    )
 
 
 def _write(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> None:
@@ -109,8 +111,8 @@ def _write(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out
     from benchmark.run import default_jobs
 
     if folder is None:
-        claim(suite, out)
-        engine = chosen_engine(arguments, suite)
+        out = claim(out)
+        engine = decoding_engine(arguments, suite)
         words = [arguments.candidate, *overrides(arguments)]
         run_part(suite, words, out, suite.seeds, engine, arguments.jobs or default_jobs())
     results = read_results(out, suite)
