@@ -10,7 +10,6 @@ from benchmark.commands.common import (
     Commands,
     at_least_1,
     chosen_suite,
-    decoding_engine,
     overrides,
     set_flags,
     suite_flags,
@@ -33,7 +32,7 @@ def _aa(arguments: argparse.Namespace) -> None:
     from benchmark.aa_report import TRIALS, study, write_study
     from benchmark.gate.results import read_results
     from benchmark.generate import check_sets
-    from benchmark.run import default_jobs, run_suite
+    from benchmark.run import default_jobs, run_suite, usable_engine
 
     suite, out = chosen_suite(arguments)
     out = arguments.out or Path("results/local") / f"aa_{suite.name}"
@@ -41,7 +40,7 @@ def _aa(arguments: argparse.Namespace) -> None:
     words = ["--set", f"seeds={json.dumps(seeds)}", "--set", f'arms=["{suite.baseline}"]']
     whole = suite.model_copy(update={"seeds": seeds, "arms": [suite.baseline]})
     check_sets(whole, allow_missing=arguments.allow_missing)
-    engine = decoding_engine(arguments, suite)
+    engine, _ = usable_engine(arguments.engine or suite.engine)
     words = [arguments.suite, *overrides(arguments), *words]
     run_suite(whole, words, out, engine, arguments.jobs or default_jobs())
     print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds), TRIALS)))
