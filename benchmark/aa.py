@@ -19,6 +19,8 @@ from benchmark.stats import equivalence_p, holm, paired_t_p, pairs_needed, sign_
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
+PAIRED_ANEW = 200
+"""Gates on random pairs of the same runs."""
 HOLM_TASKS = 5
 """Comparisons that Holm's correction is tried on at once."""
 
@@ -29,26 +31,31 @@ class Alarms:
 
     test: str
     source: str
-    """"real": disjoint runs; "simulated": normal differences with the measured SD."""
+    """"real": disjoint runs; "real, paired anew": the same runs in random pairs, so trials share runs;
+    "simulated": normal differences with the measured SD."""
     stated: float
     """The rate that the test promises not to exceed."""
     alarms: int
     trials: int
     low: float | None
-    """Exact 95 % binomial interval of the rate; None without a trial."""
+    """Exact 95 % binomial interval of the rate; None without a trial and where trials share runs."""
     high: float | None
     note: str = ""
 
 
-def count_alarms(test: str, source: str, claims: Sequence[bool], note: str = "") -> Alarms:
+def count_alarms(
+    test: str, source: str, claims: Sequence[bool], note: str = "", *, independent: bool = True
+) -> Alarms:
     """Count claims and put an exact (Clopper-Pearson) interval around their rate.
+
+    Trials that share runs have no such interval: pass `independent=False`.
 
     >>> round(count_alarms("t", "real", [False] * 20).high, 6)
     0.168433
     """
     alarms, trials = sum(claims), len(claims)
     low = high = None
-    if trials:
+    if trials and independent:
         exact = stats.binomtest(alarms, trials).proportion_ci(0.95, method="exact")
         low, high = float(exact.low), float(exact.high)
     return Alarms(
@@ -119,10 +126,7 @@ def false_alarms(
                     f"any of {HOLM_TASKS} t tests after Holm, {n} pairs", source, _families(comparisons)
                 )
             )
-    stream = disjoint(value, len(value) // 2)
-    real = stream[0] if stream else np.zeros(0)
-    simulated = generator.normal(0.0, spread, (trials, LOOKS[-1]))
-    return found + _gate_alarms(real, simulated)
+    return found + _gate_alarms(value, generator, trials)
 
 
 def _families(comparisons: Sequence[Floats]) -> list[bool]:
@@ -132,19 +136,30 @@ def _families(comparisons: Sequence[Floats]) -> list[bool]:
     return [any(_at_most(p) for p in holm(ps[at : at + HOLM_TASKS])) for at in whole]
 
 
-def _gate_alarms(real: Floats, simulated: Floats) -> list[Alarms]:
+def _gate_alarms(value: Floats, generator: np.random.Generator, trials: int) -> list[Alarms]:
+    whole = disjoint(value, len(value) // 2)
+    stream = whole[0] if whole else np.zeros(0)
+    anew = [
+        part
+        for _ in range(PAIRED_ANEW if len(value) >= 2 * LOOKS[-1] else 0)
+        for part in disjoint(generator.permutation(value)[: 2 * LOOKS[-1]], LOOKS[-1])
+    ]
+    spread = float(np.sqrt(2) * value.std(ddof=1))
+    simulated = generator.normal(0.0, spread, (trials, LOOKS[-1]))
     found = []
     for test, shift, wrong in (
         ("gate: FAIL of an unchanged trainer", 0.0, Verdict.FAIL),
         (f"gate: PASS of a loss of {100 * MARGIN:g} points", -MARGIN, Verdict.PASS),
     ):
         verdicts = {
-            "real": [verdict for verdict, _ in gate_decisions(real, shift)],
+            "real": [verdict for verdict, _ in gate_decisions(stream, shift)],
+            "real, paired anew": [decide(one + shift).verdict for one in anew],
             "simulated": [decide(one + shift).verdict for one in simulated],
         }
         for source, said in verdicts.items():
             claims = [verdict is wrong for verdict in said]
-            found.append(count_alarms(test, source, claims, _shares(said)))
+            alone = source != "real, paired anew"
+            found.append(count_alarms(test, source, claims, _shares(said), independent=alone))
     return found
 
 

@@ -141,10 +141,8 @@ def _alarm_lines(alarms: Sequence[Alarms]) -> list[str]:
         "|---|---|---:|---:|---:|---:|---|",
     ]
     for one in alarms:
-        rate, bounds = "none", "none"
-        if one.trials and one.low is not None and one.high is not None:
-            rate = f"{one.alarms / one.trials:.3f}"
-            bounds = f"[{one.low:.3f}, {one.high:.3f}]"
+        rate = f"{one.alarms / one.trials:.3f}" if one.trials else "none"
+        bounds = "none" if one.low is None or one.high is None else f"[{one.low:.3f}, {one.high:.3f}]"
         cells = [one.test, one.source, f"{one.stated:g}", f"{one.alarms} of {one.trials}", rate, bounds]
         lines.append("| " + " | ".join([*cells, one.note]) + " |")
     return lines

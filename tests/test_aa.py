@@ -33,6 +33,8 @@ def test_the_interval_of_a_rate_is_exact() -> None:
     assert found.high == pytest.approx(stats.beta.ppf(0.975, 4, 17))
     nothing = count_alarms("t", "real", [])
     assert (nothing.trials, nothing.low, nothing.high) == (0, None, None)
+    shared = count_alarms("t", "real, paired anew", [True, False], independent=False)
+    assert (shared.alarms, shared.trials, shared.low, shared.high) == (1, 2, None, None)
 
 
 def test_no_run_stands_in_two_comparisons() -> None:
@@ -60,7 +62,7 @@ def test_false_alarms_are_at_their_rate_and_repeatable() -> None:
     again = false_alarms(value, np.random.default_rng(6), sizes=(5,), trials=150)
     assert found == again
     by_name = {(one.test, one.source): one for one in found}
-    assert len(by_name) == len(found) == 2 * (3 + 1 + 2)
+    assert len(by_name) == len(found) == 2 * (3 + 1) + 2 * 3
     assert by_name["t test (95 % interval without 0), 5 pairs", "real"].trials == 24
     assert by_name["exact sign flip, 5 pairs", "simulated"].alarms == 0  # 5 pairs cannot reach 0.05
     for one in found:
@@ -70,6 +72,8 @@ def test_false_alarms_are_at_their_rate_and_repeatable() -> None:
     loss = by_name["gate: PASS of a loss of 3 points", "simulated"]
     assert loss.alarms < 0.05 * loss.trials
     assert "fail" in loss.note
+    anew = by_name["gate: PASS of a loss of 3 points", "real, paired anew"]
+    assert (anew.trials, anew.low) == (200, None)
 
 
 def test_a_broken_test_would_show() -> None:
