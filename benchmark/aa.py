@@ -19,60 +19,10 @@ from benchmark.stats import equivalence_p, holm, paired_t_p, pairs_needed, sign_
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
+PAIRED_ANEW = 200
+"""Gates on random pairs of the same runs."""
 HOLM_TASKS = 5
 """Comparisons that Holm's correction is tried on at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Components:
-    """Variances of a score, (accuracy)^2, from a table of runs x items."""
-
-    seed: float
-    """Between runs, beyond what the items explain."""
-    item: float
-    """Between items."""
-    residual: float
-    """Of one run on one item: what is neither."""
-    seeds: int
-    items: int
-
-    def mean_sd(self) -> float:
-        """Return the SD of a run's mean over these very items: sqrt(seed + residual / items)."""
-        return float(np.sqrt(self.seed + self.residual / self.items))
-
-    def mean_sd_of_new_items(self) -> float:
-        """Return it over items drawn anew for every run: sqrt(seed + (item + residual) / items)."""
-        return float(np.sqrt(self.seed + (self.item + self.residual) / self.items))
-
-
-def variance_components(score_si: ArrayLike) -> Components:
-    """Split the variance of scores, runs x items, each once (two-way random effects without interaction).
-
-        residual = MS_e,  seed = (MS_seed - MS_e) / items,  item = (MS_item - MS_e) / seeds, none below 0
-
-    Args:
-        score_si: (S, I) mean score of run s on item i, S and I at least 2, finite.
-
-    Raises:
-        ValueError: a smaller table, or a score that is not finite.
-
-    >>> variance_components([[0.0, 1.0], [0.0, 1.0]]).item
-    0.5
-    """
-    score = np.asarray(score_si, dtype=np.float64)
-    if score.ndim != 2 or min(score.shape) < 2 or not np.isfinite(score).all():
-        raise ValueError(f"scores of shape {score.shape}: want 2 or more runs and items, all finite")
-    seeds, items = score.shape
-    seed_s, item_i, mean = score.mean(axis=1), score.mean(axis=0), score.mean()
-    left = score - seed_s[:, None] - item_i[None, :] + mean
-    residual = float((left**2).sum() / ((seeds - 1) * (items - 1)))
-    return Components(
-        seed=max(0.0, float(seed_s.var(ddof=1)) - residual / items),
-        item=max(0.0, float(item_i.var(ddof=1)) - residual / seeds),
-        residual=residual,
-        seeds=seeds,
-        items=items,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,26 +31,31 @@ class Alarms:
 
     test: str
     source: str
-    """"real": disjoint runs; "simulated": normal differences with the measured SD."""
+    """"real": disjoint runs; "real, paired anew": the same runs in random pairs, so trials share runs;
+    "simulated": normal differences with the measured SD."""
     stated: float
     """The rate that the test promises not to exceed."""
     alarms: int
     trials: int
     low: float | None
-    """Exact 95 % binomial interval of the rate; None without a trial."""
+    """Exact 95 % binomial interval of the rate; None without a trial and where trials share runs."""
     high: float | None
     note: str = ""
 
 
-def count_alarms(test: str, source: str, claims: Sequence[bool], note: str = "") -> Alarms:
+def count_alarms(
+    test: str, source: str, claims: Sequence[bool], note: str = "", *, independent: bool = True
+) -> Alarms:
     """Count claims and put an exact (Clopper-Pearson) interval around their rate.
+
+    Trials that share runs have no such interval: pass `independent=False`.
 
     >>> round(count_alarms("t", "real", [False] * 20).high, 6)
     0.168433
     """
     alarms, trials = sum(claims), len(claims)
     low = high = None
-    if trials:
+    if trials and independent:
         exact = stats.binomtest(alarms, trials).proportion_ci(0.95, method="exact")
         low, high = float(exact.low), float(exact.high)
     return Alarms(
@@ -145,7 +100,7 @@ def gate_decisions(difference_s: Floats, shift: float = 0.0) -> list[tuple[Verdi
 
 
 def false_alarms(
-    value_s: ArrayLike, generator: np.random.Generator, *, sizes: Sequence[int] = (5, 10), trials: int = 2000
+    value_s: ArrayLike, generator: np.random.Generator, *, sizes: Sequence[int] = (5, 10), trials: int
 ) -> list[Alarms]:
     """Try every test in use on real runs, each run once per test, and on simulated differences.
 
@@ -171,10 +126,7 @@ def false_alarms(
                     f"any of {HOLM_TASKS} t tests after Holm, {n} pairs", source, _families(comparisons)
                 )
             )
-    stream = disjoint(value, len(value) // 2)
-    real = stream[0] if stream else np.zeros(0)
-    simulated = generator.normal(0.0, spread, (trials, LOOKS[-1]))
-    return found + _gate_alarms(real, simulated)
+    return found + _gate_alarms(value, generator, trials)
 
 
 def _families(comparisons: Sequence[Floats]) -> list[bool]:
@@ -184,19 +136,30 @@ def _families(comparisons: Sequence[Floats]) -> list[bool]:
     return [any(_at_most(p) for p in holm(ps[at : at + HOLM_TASKS])) for at in whole]
 
 
-def _gate_alarms(real: Floats, simulated: Floats) -> list[Alarms]:
+def _gate_alarms(value: Floats, generator: np.random.Generator, trials: int) -> list[Alarms]:
+    whole = disjoint(value, len(value) // 2)
+    stream = whole[0] if whole else np.zeros(0)
+    anew = [
+        part
+        for _ in range(PAIRED_ANEW if len(value) >= 2 * LOOKS[-1] else 0)
+        for part in disjoint(generator.permutation(value)[: 2 * LOOKS[-1]], LOOKS[-1])
+    ]
+    spread = float(np.sqrt(2) * value.std(ddof=1))
+    simulated = generator.normal(0.0, spread, (trials, LOOKS[-1]))
     found = []
     for test, shift, wrong in (
         ("gate: FAIL of an unchanged trainer", 0.0, Verdict.FAIL),
         (f"gate: PASS of a loss of {100 * MARGIN:g} points", -MARGIN, Verdict.PASS),
     ):
         verdicts = {
-            "real": [verdict for verdict, _ in gate_decisions(real, shift)],
+            "real": [verdict for verdict, _ in gate_decisions(stream, shift)],
+            "real, paired anew": [decide(one + shift).verdict for one in anew],
             "simulated": [decide(one + shift).verdict for one in simulated],
         }
         for source, said in verdicts.items():
             claims = [verdict is wrong for verdict in said]
-            found.append(count_alarms(test, source, claims, _shares(said)))
+            alone = source != "real, paired anew"
+            found.append(count_alarms(test, source, claims, _shares(said), independent=alone))
     return found
 
 

@@ -9,23 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.aa import Alarms, Components, false_alarms, seeds_needed, variance_components
+from benchmark.aa import Alarms, false_alarms, seeds_needed
 from benchmark.gate.decide import LOOKS, MARGIN
 from benchmark.gate.results import Results, auc, final
-from benchmark.stats import minimum_detectable_effect, t_interval
+from benchmark.stats import minimum_detectable_effect, t_interval, variance_components
 from tasks.errors import UserError
 from tasks.files import write_json, write_text
 
 FEWEST = 2 * LOOKS[0]
 GENERATOR_SEED = 20260
+TRIALS = 2000
 
 
-def study(results: Results, pairs: int) -> dict[str, Any]:
+def study(results: Results, pairs: int, trials: int) -> dict[str, Any]:
     """Return everything the study finds, missing numbers as None.
 
     Args:
         results: runs of one arm.
         pairs: of the suite's own comparisons, for the minimum detectable effect.
+        trials: simulated comparisons per test.
 
     Raises:
         UserError: fewer runs than two sets of the smallest look.
@@ -37,6 +39,7 @@ def study(results: Results, pairs: int) -> dict[str, Any]:
     auc_s = np.array([auc(results, run) for run in results.runs])
     final_s = np.array([final(results, run) for run in results.runs])
     spread = float(np.sqrt(2) * auc_s.std(ddof=1))
+    generator = np.random.default_rng(GENERATOR_SEED)
     return {
         "arm": results.arm,
         "seeds": [run.seed for run in results.runs],
@@ -45,7 +48,7 @@ def study(results: Results, pairs: int) -> dict[str, Any]:
         "components": {
             task: _components(results, task) for task in sorted(results.items) if results.items[task]
         },
-        "alarms": [asdict(one) for one in false_alarms(auc_s, np.random.default_rng(GENERATOR_SEED))],
+        "alarms": [asdict(one) for one in false_alarms(auc_s, generator, trials=trials)],
         "effect": MARGIN,
         "seeds_needed": seeds_needed(auc_s),
         "pairs": pairs,
@@ -66,8 +69,16 @@ def _components(results: Results, task: str) -> dict[str, Any]:
     known = np.isfinite(table).all(axis=0)
     if known.sum() < 2:
         return {"reason": "fewer than two items have a score in every run"}
-    found: Components = variance_components(table[:, known])
-    return asdict(found) | {"mean_sd": found.mean_sd(), "mean_sd_of_new_items": found.mean_sd_of_new_items()}
+    found = variance_components(table[:, known])
+    seed, item, residual = (max(0.0, one) for one in (found.seed, found.item, found.residual))
+    return {
+        "seed": seed,
+        "item": item,
+        "residual": residual,
+        "items": int(known.sum()),
+        "run_sd": float(np.sqrt(seed + residual / known.sum())),
+        "run_sd_new_items": float(np.sqrt(seed + (item + residual) / known.sum())),
+    }
 
 
 def write_study(out: Path, name: str, found: dict[str, Any]) -> str:
@@ -108,7 +119,7 @@ def _component_lines(components: dict[str, Any]) -> list[str]:
             lines.append(f"| {task} | {one['reason']} | | | | |")
             continue
         sds = [np.sqrt(one[name]) for name in ("seed", "item", "residual")]
-        sds += [one["mean_sd"], one["mean_sd_of_new_items"]]
+        sds += [one["run_sd"], one["run_sd_new_items"]]
         lines.append(f"| {task} | " + " | ".join(f"{100 * sd:.2f}" for sd in sds) + " |")
     return [*lines, "", "In points of accuracy."]
 
@@ -130,10 +141,8 @@ def _alarm_lines(alarms: Sequence[Alarms]) -> list[str]:
         "|---|---|---:|---:|---:|---:|---|",
     ]
     for one in alarms:
-        rate, bounds = "none", "none"
-        if one.trials and one.low is not None and one.high is not None:
-            rate = f"{one.alarms / one.trials:.3f}"
-            bounds = f"[{one.low:.3f}, {one.high:.3f}]"
+        rate = f"{one.alarms / one.trials:.3f}" if one.trials else "none"
+        bounds = "none" if one.low is None or one.high is None else f"[{one.low:.3f}, {one.high:.3f}]"
         cells = [one.test, one.source, f"{one.stated:g}", f"{one.alarms} of {one.trials}", rate, bounds]
         lines.append("| " + " | ".join([*cells, one.note]) + " |")
     return lines

@@ -78,11 +78,24 @@ def test_identical_weights_pass_and_say_so(tmp_path: Path, gate: Gate, baseline:
 def test_zero_variance_without_equal_weights_is_inconclusive(
     tmp_path: Path, gate: Gate, baseline: Path
 ) -> None:
-    folder = make_folder(tmp_path / "equal", weights="others")
-    assert gate(folder, "--baseline", baseline) == 3
-    assert "no spread" in verdict(folder)["headline"]
     folder = make_folder(tmp_path / "lower", shift=-0.05, weights="others")
     assert gate(folder, "--baseline", baseline) == 3
+    assert "no spread" in verdict(folder)["headline"]
+    flat = make_folder(tmp_path / "flat", row={"value": 0.5})
+    still = tmp_path / "flat.json"
+    assert gate(flat, "--write-baseline", still, "--reason", "never learns") == 0
+    folder = make_folder(tmp_path / "equal", weights="others", row={"value": 0.5})
+    assert gate(folder, "--baseline", still) == 3
+
+
+def test_equal_answers_with_other_weights_pass(tmp_path: Path, gate: Gate, baseline: Path) -> None:
+    folder = make_folder(tmp_path / "rounded", weights="others")
+    assert gate(folder, "--baseline", baseline) == 0
+    assert verdict(folder)["headline"].startswith("the answers are the baseline's")
+    shift = [0.0] * 9 + [0.001]
+    folder = make_folder(tmp_path / "nearly", weights="more", shift=shift)
+    assert gate(folder, "--baseline", baseline) == 0
+    assert verdict(folder)["headline"].startswith("a loss of 0.03 or more is rejected")
 
 
 def test_fewer_pairs_than_decide_are_inconclusive_and_fewer_than_a_look_too_little(
@@ -362,7 +375,7 @@ def test_junit_of_every_outcome(tmp_path: Path, gate: Gate, baseline: Path) -> N
     folders = {
         "pass": make_folder(tmp_path / "a", noise=1, weights="a"),
         "fail": make_folder(tmp_path / "b", shift=-0.1, noise=1, weights="b"),
-        "inconclusive": make_folder(tmp_path / "c", weights="c"),
+        "inconclusive": make_folder(tmp_path / "c", shift=-0.01, weights="c"),
         "integrity": make_folder(tmp_path / "d", row={"device": "other"}),
         "too little": make_folder(tmp_path / "e", seeds=range(2)),
         "sick": make_folder(tmp_path / "f", metrics={"kl": -1.0}),
@@ -449,7 +462,7 @@ def test_a_trainer_that_stops_itself_fails_the_gate_after_one_run(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "Caught by: trainer" in done.stdout
-    assert len(list((tmp_path / "out/runs/lambda_grpo").iterdir())) == 1
+    assert len(list((tmp_path / "out/results/runs/lambda_grpo").iterdir())) == 1
     record = tmp_path / "out/gate_code.json"
     record.write_text(record.read_text().replace('"code": "', '"code": "0'))
     done = subprocess.run(command, capture_output=True, text=True, check=False)

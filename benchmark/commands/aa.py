@@ -9,13 +9,11 @@ from pathlib import Path
 from benchmark.commands.common import (
     Commands,
     at_least_1,
-    chosen_engine,
     chosen_suite,
     overrides,
     set_flags,
     suite_flags,
 )
-from tasks.settings import claim_folder
 
 
 def add(commands: Commands) -> None:
@@ -31,10 +29,10 @@ def add(commands: Commands) -> None:
 
 
 def _aa(arguments: argparse.Namespace) -> None:
-    from benchmark.aa_report import study, write_study
+    from benchmark.aa_report import TRIALS, study, write_study
     from benchmark.gate.results import read_results
     from benchmark.generate import check_sets
-    from benchmark.run import default_jobs, run_suite
+    from benchmark.run import default_jobs, run_suite, usable_engine
 
     suite, out = chosen_suite(arguments)
     out = arguments.out or Path("results/local") / f"aa_{suite.name}"
@@ -42,9 +40,8 @@ def _aa(arguments: argparse.Namespace) -> None:
     words = ["--set", f"seeds={json.dumps(seeds)}", "--set", f'arms=["{suite.baseline}"]']
     whole = suite.model_copy(update={"seeds": seeds, "arms": [suite.baseline]})
     check_sets(whole, allow_missing=arguments.allow_missing)
-    claim_folder(out, "suite.json", whole)
-    engine = chosen_engine(arguments, suite)
+    engine, _ = usable_engine(arguments.engine or suite.engine)
     words = [arguments.suite, *overrides(arguments), *words]
     run_suite(whole, words, out, engine, arguments.jobs or default_jobs())
-    print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds))))
+    print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds), TRIALS)))
     print(f"study: {out / 'aa.md'}, {out / 'aa.json'}")

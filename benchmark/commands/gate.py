@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmark.commands.common import Commands, at_least_1, chosen_engine, overrides
+from benchmark.commands.common import Commands, at_least_1, overrides
 from benchmark.suite import SUITES, Suite, load_suite
 from tasks.errors import InfrastructureError, UserError
 from tasks.settings import build_settings
@@ -87,16 +87,18 @@ def _default_out(suite: Suite) -> Path:
 def _judge(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> "Judgement":  # noqa: F821, UP037
     from benchmark.gate.baseline import read_baseline
     from benchmark.gate.flow import claim, gate_folder, gate_suite
-    from benchmark.run import default_jobs
+    from benchmark.run import default_jobs, usable_engine
 
     baseline = read_baseline(arguments.baseline or Path("results/baselines") / f"{suite.name}.json")
     if folder:
         return gate_folder(suite, folder, baseline)
-    claim(suite, out)
-    engine = chosen_engine(arguments, suite)
+    results = claim(out)
+    engine, _ = usable_engine(arguments.engine or suite.engine)
     jobs = arguments.jobs or default_jobs()
     words = [arguments.candidate, *overrides(arguments)]
-    return gate_suite(suite, words, out, baseline, engine, jobs, report=lambda line: print(line, flush=True))
+    return gate_suite(
+        suite, words, results, baseline, engine, jobs, report=lambda line: print(line, flush=True)
+    )
 
 
 def _write(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> None:
@@ -106,11 +108,11 @@ def _write(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out
     from benchmark.gate.integrity import check_integrity
     from benchmark.gate.results import read_results
     from benchmark.gate.stops import IntegrityError
-    from benchmark.run import default_jobs
+    from benchmark.run import default_jobs, usable_engine
 
     if folder is None:
-        claim(suite, out)
-        engine = chosen_engine(arguments, suite)
+        out = claim(out)
+        engine, _ = usable_engine(arguments.engine or suite.engine)
         words = [arguments.candidate, *overrides(arguments)]
         run_part(suite, words, out, suite.seeds, engine, arguments.jobs or default_jobs())
     results = read_results(out, suite)

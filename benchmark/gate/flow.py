@@ -17,7 +17,6 @@ from benchmark.run import run_suite
 from benchmark.suite import Suite, run_folder
 from tasks.errors import InfrastructureError, UserError
 from tasks.files import write_json
-from tasks.settings import claim_folder
 
 PILOT = 1
 """Runs whose health is looked at before the first look: most broken trainers need no more."""
@@ -25,7 +24,8 @@ OWN_PROOFS = ("WeightMismatch", "FloatingPointError")
 """Errors with which a trainer stops because what it computed is wrong; any other error is a crash."""
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("benchmark", "tasks", "trainer")
-CLAIM = "gate_code.json"
+CLAIM, RUNS = "gate_code.json", "results"
+"""In the gate's folder: whose runs it holds, and the results folder itself."""
 
 
 def gate_suite(
@@ -42,7 +42,7 @@ def gate_suite(
     Args:
         suite: what to train; seeds that the baseline lacks are not trained.
         words: that name it on a command line, for the workers.
-        out: its results folder, of this code alone (`claim`).
+        out: its results folder, of this code alone (`claim` names it).
         baseline: to hold it against.
         engine: "transformers" or "vllm".
         jobs: processes at a time.
@@ -124,22 +124,29 @@ def own_proof(suite: Suite, out: Path, seeds: Sequence[int]) -> Judgement | None
     return None
 
 
-def claim(suite: Suite, out: Path) -> None:
-    """Make OUT the folder of this suite and this code: runs of other code would be taken for the candidate's.
+def claim(out: Path) -> Path:
+    """Make OUT the folder of this code, whose runs would be taken for those of any later one.
+
+    Returns:
+        The results folder inside, for the runs.
 
     Raises:
-        UserError: it belongs to another suite or to other code.
+        UserError: it belongs to other code, or cannot be made.
     """
-    claim_folder(out, "suite.json", suite)
     path, code = out / CLAIM, code_digest()
-    if path.exists() or (out / "runs").exists():
+    if path.exists() or (out / RUNS).exists():
         try:
             held = json.loads(path.read_text(encoding="utf-8"))["code"]
         except (OSError, ValueError, TypeError, KeyError):
             held = None
         if held != code:
             raise UserError(f"{out}: holds runs of other code than the present; choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
     write_json(path, {"code": code, "plan": PLAN})
+    return out / RUNS
 
 
 def code_digest() -> str:

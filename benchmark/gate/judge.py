@@ -109,6 +109,13 @@ def judge(candidate: Results, baseline: Baseline, broken: Break | None, *, can_a
             headline=f"identical to the baseline: equal weights at every checkpoint of {len(seeds)} seeds",
             **_shown(candidate, baseline, seeds),  # type: ignore[arg-type]
         )
+    if indistinguishable(pairs):
+        return Judgement(
+            outcome="pass",
+            headline=f"the answers are the baseline's: equal accuracy at every checkpoint of {len(seeds)} "
+            "seeds, whose curves all differ from each other; the weights differ by what no answer shows",
+            **_shown(candidate, baseline, seeds),  # type: ignore[arg-type]
+        )
     decision = decide(_differences(candidate, baseline.results, seeds))
     seeds = seeds[: decision.n]
     outcome = str(decision.verdict)
@@ -144,6 +151,18 @@ def _shown(
         "settings": _settings(*pairs[0]),
         "drift": drift_from_original(baseline, candidate),
     }
+
+
+def indistinguishable(pairs: list[tuple[Run, Run]]) -> bool:
+    """Return whether the two runs of every seed have the same curve, and no two seeds do.
+
+    That happens where only rounding was changed. Equal curves alone show nothing: runs that never learn, or a
+    task that is used up, have them too.
+    """
+    curves = {str(sorted(theirs.curve.items())) for _, theirs in pairs}
+    return len(curves) == len(pairs) and all(
+        (ours.curve, ours.items) == (theirs.curve, theirs.items) for ours, theirs in pairs
+    )
 
 
 def _pairs(candidate: Results, baseline: Results, seeds: list[int]) -> list[tuple[Run, Run]]:

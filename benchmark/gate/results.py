@@ -120,7 +120,7 @@ def read_results(out: Path, suite: Suite, seeds: Iterable[int] | None = None) ->
     tasks = sorted(set(rows["task"]))
     cells = {(row["task"], _seed(row["seed"]), int(row["step"])): row for row in rows.to_dict("records")}
     steps = [0, *sorted({step for _, seed, step in cells if seed is not None})]
-    named, scores = final_items(out, suite, rows, wanted, steps[-1])
+    named, scores = final_items(out, suite, wanted, steps[-1], SPLIT)
     runs, logged = [], []
     for seed in wanted:
         folder = run_folder(out, arm, seed)
