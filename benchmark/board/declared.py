@@ -122,6 +122,10 @@ def _runs(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
                 f"run twice"
             )
     for row in rows:
+        if row.seed is not None and weights[row.arm, row.seed][row.step] != row.weights_hash:
+            yield f"{ROWS}: rows of {shown(row.arm)} seed {row.seed} step {row.step} name different weights"
+            return
+    for row in rows:
         known = declared.get((row.arm, row.seed if row.seed is not None else -1))
         if known and known.config_hash != row.config_hash:
             yield (
