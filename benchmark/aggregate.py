@@ -87,9 +87,7 @@ def _places(runs: Sequence[TrainedRun]) -> list[tuple[TrainedRun, int]]:
     return [(runs[0], 0)] + [(run, step) for run in runs for step in sorted(run.checkpoints) if step > 0]
 
 
-def _measured(
-    suite: Suite, unit: WantedUnit, out: Path, grader: str, failures: Failures
-) -> list[Columns]:
+def _measured(suite: Suite, unit: WantedUnit, out: Path, grader: str, failures: Failures) -> list[Columns]:
     problems, count = load_problems(unit.task, unit.split), suite.decoding(unit.task).samples
     header, table = grades_of(out, unit.key, sorted({*READ, *FAILURES}), grader)
     samples = arrange(table, problems, count, str(unit))

@@ -67,9 +67,7 @@ def grader_changes(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: 
     return "\n\n".join(part for part in (counts, table if rows else "", _verdicts(flips)) if part)
 
 
-def _numbers(
-    suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, grader: str
-) -> pd.Series:
+def _numbers(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, grader: str) -> pd.Series:
     """Return every number of the tables under one version of the grader, by task, split, arm, metric and what."""
     frame = to_frame(make_rows(suite, runs, out, engine, Failures(), grader))
     names = ["task", "split", "arm", "metric"]

@@ -113,8 +113,12 @@ def read_grades(path: Path, columns: Sequence[str] | None = None) -> tuple[Heade
         file = pq.ParquetFile(pa.BufferReader(data))
         record = json.loads(file.metadata.metadata[b"grades"])
         if record["format"] != FORMAT:
-            raise UserError(f"{path}: format {record['format']}, want {FORMAT}; delete the file, then {AGAIN}")
-        return Header(**record), file.read(columns and list(columns)).select(list(columns or SCHEMA.names)).replace_schema_metadata()
+            raise UserError(
+                f"{path}: format {record['format']}, want {FORMAT}; delete the file, then {AGAIN}"
+            )
+        return Header(**record), file.read(columns and list(columns)).select(
+            list(columns or SCHEMA.names)
+        ).replace_schema_metadata()
 
 
 def grades_of(

@@ -90,7 +90,8 @@ def measure(samples: Samples, clusters: Sequence[str] | None) -> list[Columns]:
         "mean_tokens": float(np.mean(samples.tokens_ik)),
     }
     return [
-        shared | {"metric": name} | _mean(value_i, clusters) for name, value_i in item_metrics(samples).items()
+        shared | {"metric": name} | _mean(value_i, clusters)
+        for name, value_i in item_metrics(samples).items()
     ]
 
 
@@ -172,9 +173,7 @@ def _majorities(
     """Return maj@k of every item and k; items with equally many votes of each kind are counted once."""
     others_iv = _vote_counts(vote_ik)
     blank_i = known_i - right_i - others_iv.sum(axis=1)
-    made_of, item_i = np.unique(
-        np.column_stack([right_i, blank_i, others_iv]), axis=0, return_inverse=True
-    )
+    made_of, item_i = np.unique(np.column_stack([right_i, blank_i, others_iv]), axis=0, return_inverse=True)
     shares = majority_shares(made_of[:, 0], made_of[:, 2:], made_of[:, 1], sizes)
     return np.asarray(shares[item_i])
 

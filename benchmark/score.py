@@ -37,7 +37,9 @@ Line = dict[str, Any]
 """One sample's grade: a value for every column of `benchmark.grades.SCHEMA`."""
 
 
-def score(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, report: Report | None = None) -> int:
+def score(
+    suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, report: Report | None = None
+) -> int:
     """Grade every stored text of the suite that this version of the grader has not seen.
 
     Returns:
@@ -202,7 +204,8 @@ class Failures:
         """Look through grades; the columns are `FAILURES`."""
         failed = table.filter(pc.equal(table["status"].cast(pa.string()), str(Status.ERROR)))
         self.errors += [
-            Grade(status=Status.ERROR, answer=line["item"], detail=line["detail"]) for line in failed.to_pylist()
+            Grade(status=Status.ERROR, answer=line["item"], detail=line["detail"])
+            for line in failed.to_pylist()
         ]
         self.graded += len(table)
 

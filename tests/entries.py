@@ -1,4 +1,4 @@
-"""Leaderboard entries for tests: packed from a small suite that is written by hand, then broken on purpose."""
+"""Leaderboard entries for tests: packed from a small suite written by hand, then broken on purpose."""
 
 from __future__ import annotations
 

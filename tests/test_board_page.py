@@ -187,7 +187,7 @@ def test_one_seed_says_nothing(tmp_path: Path) -> None:
     assert "[no interval: 1 seed]" in cells["AUC"]
 
 
-# --- ties ----------------------------------------------------------------------------------------------------
+# --- ties ---
 
 
 def seeds(*values: float) -> dict[int, float]:
@@ -245,7 +245,7 @@ def test_a_tie_that_holm_makes() -> None:
     assert tied_sets(more, alpha=0.05, min_seeds=5)["a", "u"].place == "tied"
 
 
-# --- curves --------------------------------------------------------------------------------------------------
+# --- curves ---
 
 
 def test_a_curve_has_the_values_of_its_rows(entries: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_curve_has_the_values_of_its_rows(entries: Path) -> None:
     assert f"to {mean.iloc[-1]:.1%} at step 4" in chart.summary
 
 
-# --- verification --------------------------------------------------------------------------------------------
+# --- verification ---
 
 
 def test_a_record_counts_for_the_very_content_it_names(entries: Path) -> None:
