@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.board.entry import Entry
+from benchmark.board.entry import DeclaredRun, Entry
 from benchmark.board.reading import LIMITS, ROWS, Fault, Limits, parse_json, shown
 from benchmark.board.texts import texts_file
 from benchmark.rows import IDENTITY, ResultRow
@@ -121,19 +121,31 @@ def _runs(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
                 f"{ROWS}: arm {shown(arm)} ends with the same weights for seeds {first} and {seed}: one "
                 f"run twice"
             )
-    for row in rows:
-        known = declared.get((row.arm, row.seed if row.seed is not None else -1))
-        if known and known.config_hash != row.config_hash:
-            yield (
-                f"{ROWS}: arm {shown(row.arm)} seed {row.seed} was trained with another config_hash than "
-                f"declared"
-            )
-            return
+    yield from _mixed(declared, weights, rows)
     seconds, tokens = training_totals(rows)
     if tokens != entry.provenance.train_tokens:
         yield f"entry.json: train_tokens is {entry.provenance.train_tokens}, the rows sum up to {tokens}"
     if abs(seconds - entry.provenance.train_seconds) > 0.01:
         yield f"entry.json: train_seconds is {entry.provenance.train_seconds}, the rows sum up to {seconds}"
+
+
+def _mixed(
+    declared: dict[tuple[str, int], DeclaredRun],
+    weights: dict[tuple[str, int], dict[int, str]],
+    rows: Sequence[ResultRow],
+) -> Iterator[str]:
+    """Yield the first row that does not belong to the one run that its arm and seed name."""
+    for row in rows:
+        if row.seed is None:
+            continue
+        where = f"{shown(row.arm)} seed {row.seed}"
+        if weights[row.arm, row.seed][row.step] != row.weights_hash:
+            yield f"{ROWS}: rows of {where} step {row.step} name different weights"
+            return
+        known = declared.get((row.arm, row.seed))
+        if known and known.config_hash != row.config_hash:
+            yield f"{ROWS}: arm {where} was trained with another config_hash than declared"
+            return
 
 
 def training_totals(rows: Iterable[ResultRow]) -> tuple[float, int]:

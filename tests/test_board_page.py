@@ -1,0 +1,354 @@
+"""The board's files: deterministic, escaped, and saying who is tied with whom."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from entries import edit_entry, make_entry
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
+
+from benchmark.board.build import build
+from benchmark.board.charts import draw_chart
+from benchmark.board.check import open_entry
+from benchmark.board.page import csv_page, html_page, markdown_page, policy
+from benchmark.board.reading import Fault
+from benchmark.board.records import Record, Rescored, append_record, level_of, read_records, records_path
+from benchmark.board.reevaluate import Pairs, judge
+from benchmark.board.reproduce import equivalence, reproduce
+from benchmark.board.standing import groups
+from benchmark.board.summed import sum_up
+from benchmark.board.ties import tied_sets
+from tasks.errors import UserError
+
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("board")
+    make_entry(folder, "toy", seeds=6)
+    return folder
+
+
+@pytest.fixture
+def entries(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made / "entries", tmp_path / "entries")
+    return tmp_path / "entries"
+
+
+def name_it(entries: Path, text: str) -> None:
+    def change(entry: dict[str, Any]) -> None:
+        entry["title"] = text
+        entry["arms"][1]["label"] = text
+        entry["provenance"]["hardware"] = text
+        entry["provenance"]["versions"][text] = text
+
+    edit_entry(entries / "toy", change)
+
+
+class Elements(HTMLParser):
+    """Counts tags and collects what could run or load something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.active: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name.startswith("on") or name in ("style", "src", "href", "action", "srcset", "xlink:href"):
+                self.active.append((name, value or ""))
+
+
+def elements(html: str) -> Elements:
+    parser = Elements()
+    parser.feed(html)
+    return parser
+
+
+def test_the_same_entries_give_the_same_bytes(entries: Path, tmp_path: Path) -> None:
+    first = build(entries)
+    shutil.copytree(entries, tmp_path / "copy" / "entries")
+    assert build(tmp_path / "copy" / "entries") == first
+    assert set(first) == {"index.html", "board.md", "board.csv"}
+    assert str(tmp_path) not in "".join(first.values())
+
+
+def test_the_page_loads_nothing_and_runs_only_its_own(entries: Path) -> None:
+    html = build(entries)["index.html"]
+    found = elements(html)
+    assert found.active == [("href", "data:,"), ("href", "#board")]
+    assert found.tags.count("script") == found.tags.count("style") == 1
+    script, style = (re.search(rf"<{tag}>(.*?)</{tag}>", html, re.S) for tag in ("script", "style"))
+    assert script
+    assert style
+    assert f'content="{policy(script[1], style[1])}"' in html
+
+
+@pytest.mark.parametrize("text", [EVIL, "{{ 7 * 7 }}", "</style><b>", "&lt;b&gt;", "' onclick='x"])
+def test_names_stay_text_in_html(entries: Path, text: str) -> None:
+    plain = elements(build(entries)["index.html"])
+    name_it(entries, text)
+    html = build(entries)["index.html"]
+    assert elements(html).tags == plain.tags
+    assert elements(html).active == plain.active
+    assert "49" not in re.findall(r'<small title="([^"]*)"', html)
+
+
+def test_names_stay_text_in_markdown(entries: Path) -> None:
+    plain = build(entries)["board.md"]
+    name_it(entries, "<b>|x| [a](https://b.c) @you `code` www.d.e **f**")
+    found = build(entries)["board.md"]
+    assert [line.count(" | ") for line in found.splitlines()] == [
+        line.count(" | ") for line in plain.splitlines()
+    ]
+    for bad in ("<b>", "](", "https://", "@you", "`code`", " www.", "**f"):
+        assert bad in plain or bad not in found, bad
+
+
+@pytest.mark.parametrize("text", ['=HYPERLINK("http://x")', "+1", "-1+2", "@SUM(A1)", " =1", "|calc"])
+def test_names_are_no_formulas_in_csv(entries: Path, text: str) -> None:
+    name_it(entries, text)
+    cells = [cell for row in csv.reader(io.StringIO(build(entries)["board.csv"])) for cell in row]
+    assert "'" + text in cells
+    assert not [cell for cell in cells if cell.lstrip()[:1] in set("=+-@|%")]
+
+
+def test_a_faulty_entry_stops_the_page(entries: Path) -> None:
+    (entries / "toy" / "rows.jsonl").write_text("{}\n")
+    (entries / "note.txt").write_text("")
+    with pytest.raises(Fault) as caught:
+        build(entries)
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["note.txt", "toy"]
+
+
+def test_no_folder_of_entries(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        build(tmp_path / "nowhere")
+    (tmp_path / "entries").mkdir()
+    assert "There is no entry yet" in build(tmp_path / "entries")["index.html"]
+
+
+def cells_of(entries: Path) -> dict[str, dict[str, str]]:
+    rows = csv.DictReader(io.StringIO(build(entries)["board.csv"]))
+    return {f"{row['entry']} {row['algorithm']}": dict(row) for row in rows}
+
+
+def test_the_cells_of_the_toy(entries: Path) -> None:
+    """13 + (3 seed) % 5 of 80 right at the end, 6 more for lambda_grpo; 4 + sample 0 of the fifth at base."""
+    cells = cells_of(entries)
+    final = np.array([14 + (3 * seed) % 5 for seed in range(6)]) / 80  # one more in sample 0, which is all
+    grpo, ours = cells["toy grpo (baseline)"], cells["toy lambda_grpo"]
+    low, high = scipy_stats.t.interval(0.95, 5, final.mean(), scipy_stats.sem(final))
+    assert grpo["final"] == f"{100 * final.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    assert ours["final"].startswith(f"{100 * (final + 6 / 80).mean():.1f} %")
+    assert (grpo["seeds"], grpo["samples"]) == ("6", "960")  # 6 seeds x 2 looks x 80 items
+    assert (grpo["trunc."], grpo["extr."]) == ("2.5 %", "93.8 %")  # 2 and 3 of 80
+    assert (grpo["tied set"], ours["tied set"]) == ("below", "best")
+    assert grpo["speed ratio"] == "–"
+    assert "speed ratio: this is the baseline" in grpo["missing"]
+    assert grpo["verified"] == "declared"
+
+
+def test_superseded_and_refuted_entries_stay_and_are_not_ranked(
+    made: Path, entries: Path, tmp_path: Path
+) -> None:
+    make_entry(tmp_path / "more", "newer", seeds=6, lead=0, supersedes=["toy"])
+    make_entry(tmp_path / "more", "doubt", seeds=6, lead=0, kind="refutation", refutes=["newer"])
+    for name in ("newer", "doubt"):
+        shutil.copytree(tmp_path / "more" / "entries" / name, entries / name)
+    cells = cells_of(entries)
+    assert cells["toy lambda_grpo"]["status"] == "superseded by newer"
+    assert cells["newer grpo (baseline)"]["status"] == "refuted by doubt"
+    assert cells["toy lambda_grpo"]["tied set"] == "–"
+    assert cells["doubt grpo (baseline)"]["tied set"] in ("best", "tied")
+    shutil.rmtree(entries / "toy")
+    with pytest.raises(Fault, match="newer: speaks of 'toy', which is no entry"):
+        build(entries)
+
+
+def test_one_seed_says_nothing(tmp_path: Path) -> None:
+    make_entry(tmp_path, "small", seeds=1)
+    cells = cells_of(tmp_path / "entries")["small grpo (baseline)"]
+    assert cells["tied set"] == "–"
+    assert "tied set: 1 training seed: a test needs 5" in cells["missing"]
+    assert "[no interval: 1 seed]" in cells["AUC"]
+
+
+# --- ties ---
+
+
+def seeds(*values: float) -> dict[int, float]:
+    return dict(enumerate(values))
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_ties_are_t_tests_against_the_best_after_holm(number: int) -> None:
+    rng = np.random.default_rng(number)
+    who = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "z")]
+    values = {one: rng.normal(0.02 * at, 0.02, 6) for at, one in enumerate(who)}
+    ties = tied_sets({one: seeds(*of) for one, of in values.items()}, alpha=0.05, min_seeds=5)
+    best = max(who, key=lambda one: values[one].mean())
+    others = [one for one in who if one != best]
+    p = [
+        scipy_stats.ttest_rel(values[best], values[one]).pvalue
+        if best[0] == one[0]
+        else scipy_stats.ttest_ind(values[best], values[one], equal_var=False).pvalue
+        for one in others
+    ]
+    rejected, adjusted, _, _ = multipletests(p, 0.05, method="holm")
+    assert ties[best].place == "best"
+    assert [ties[one].place == "below" for one in others] == list(rejected)
+    assert [ties[one].p for one in others] == pytest.approx(list(adjusted), rel=1e-9)
+
+
+def test_lower_can_be_better_and_too_few_seeds_are_left_out() -> None:
+    values = {
+        ("a", "x"): seeds(1.0, 1.1, 0.9, 1.0, 1.2),
+        ("b", "y"): seeds(2.0, 2.1, 1.9, 2.2, 2.0),
+        ("c", "z"): seeds(0.1),
+    }
+    ties = tied_sets(values, alpha=0.05, min_seeds=5, sign=-1)
+    assert [ties[one].place for one in values] == ["best", "below", "no statement"]
+    assert ties["c", "z"].reason == "1 training seed: a test needs 5"
+
+
+def test_no_spread_is_no_statement() -> None:
+    values = {("a", "x"): seeds(*[0.5] * 5), ("b", "x"): seeds(*[0.4] * 5), ("a", "y"): seeds(*[0.4] * 5)}
+    ties = tied_sets(values, alpha=0.05, min_seeds=5)
+    assert [ties[one].place for one in values] == ["best", "no statement", "no statement"]
+
+
+def test_a_tie_that_holm_makes() -> None:
+    """p = .03 alone is significant, among three it is not."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.01, 6)
+    shift = scipy_stats.t.ppf(1 - 0.03 / 2, 5) * noise.std(ddof=1) / np.sqrt(6)
+    best = np.full(6, 0.5)
+    worse = best - (noise - noise.mean() + shift)
+    alone = tied_sets({("a", "x"): seeds(*best), ("a", "y"): seeds(*worse)}, alpha=0.05, min_seeds=5)
+    assert alone["a", "y"].place == "below"
+    assert alone["a", "y"].p == pytest.approx(0.03, rel=1e-6)
+    more = {("a", name): seeds(*worse) for name in "uvw"} | {("a", "x"): seeds(*best)}
+    assert tied_sets(more, alpha=0.05, min_seeds=5)["a", "u"].place == "tied"
+
+
+# --- curves ---
+
+
+def test_a_curve_has_the_values_of_its_rows(entries: Path) -> None:
+    one = sum_up(open_entry(entries / "toy"), "declared", "")
+    chart = draw_chart("sums1", one.curves, "lambda_grpo", "grpo", {"lambda_grpo": "ours", "grpo": "GRPO"})
+    assert chart.n == len(chart.seeds) == 6
+    top = 0.4  # the next round number above 24 of 80
+    mean = one.curves[one.curves["arm"] == "lambda_grpo"].groupby("step")["test"].mean()
+    for (x, y), (step, value) in zip(chart.marks, mean.items(), strict=True):
+        assert x == pytest.approx(chart.left + (chart.right - chart.left) * step / 4, abs=0.06)
+        assert y == pytest.approx(chart.bottom - (chart.bottom - chart.top) * value / top, abs=0.06)
+    assert chart.y_ticks[-1].text == "40 %"
+    assert abs(chart.own_at - chart.other_at) >= 13
+    assert f"to {mean.iloc[-1]:.1%} at step 4" in chart.summary
+
+
+# --- verification ---
+
+
+def test_a_record_counts_for_the_very_content_it_names(entries: Path) -> None:
+    path, digest = records_path(entries, "toy"), open_entry(entries / "toy").digest
+    record = Record(entry=digest, by="us", finding=Rescored(grader_version="2", rows=18))
+    append_record(path, record)
+    append_record(path, record)
+    assert read_records(path) == [record]
+    assert cells_of(entries)["toy lambda_grpo"]["verified"] == "re-scored"
+    name_it(entries, "changed afterwards")
+    assert cells_of(entries)["toy changed afterwards"]["verified"] == "declared"
+
+
+def test_a_record_that_is_none(entries: Path) -> None:
+    path = records_path(entries, "toy")
+    path.parent.mkdir()
+    path.write_text(json.dumps({"entry": "0" * 64, "by": "us", "finding": {"level": "blessed"}}) + "\n")
+    with pytest.raises(Fault, match=r"verification/toy\.jsonl:1"):
+        read_records(path)
+
+
+def test_no_record_is_declared() -> None:
+    assert level_of([], "0" * 64) == "declared"
+
+
+def pairs(old: list[float], new: list[float], identical: int) -> list[Pairs]:
+    return [Pairs(old=old, new=new, identical=identical, texts=len(new))]
+
+
+def test_equal_texts_score_alike() -> None:
+    finding, line = judge(pairs([0.0, 1.0] * 50, [0.0, 1.0] * 50, 100), "vllm", 0.03)
+    assert finding is not None
+    assert (finding.identical, finding.difference, finding.items) == (1.0, 0.0, 100)
+    assert line.startswith("scores alike")
+
+
+def test_scores_that_fell_are_a_fault() -> None:
+    with pytest.raises(Fault, match="score differently"):
+        judge(pairs([1.0] * 100, [0.0] * 20 + [1.0] * 80, 80), "vllm", 0.03)
+
+
+def test_few_items_prove_nothing() -> None:
+    finding, line = judge(pairs([1.0] * 10, [0.0] + [1.0] * 9, 9), "vllm", 0.03)
+    assert finding is None
+    assert "draw more with --units" in line
+
+
+def test_a_reproduction_is_equivalent_in_every_arm(made: Path, tmp_path: Path) -> None:
+    toy = open_entry(made / "entries" / "toy")
+    same = open_entry(make_entry(tmp_path, "again", seeds=6))
+    other = open_entry(make_entry(tmp_path, "other", seeds=6, lead=30))
+    finding, lines = reproduce(toy, same)
+    assert finding is not None
+    assert finding.reproduction == "again"
+    assert "6 runs have the same weights" in lines[0]
+    assert reproduce(toy, other)[0] is None
+    with pytest.raises(Fault, match="it is another one"):
+        reproduce(toy, toy)
+
+
+def test_equivalence_is_two_one_sided_welch_tests() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0.50, 0.01, 6), rng.normal(0.505, 0.02, 8)
+    low = scipy_stats.ttest_ind(left + 0.03, right, equal_var=False, alternative="greater").pvalue
+    high = scipy_stats.ttest_ind(left - 0.03, right, equal_var=False, alternative="less").pvalue
+    assert equivalence(seeds(*left), seeds(*right), 0.03) == pytest.approx(max(low, high), rel=1e-9)
+    assert equivalence(seeds(0.5), seeds(0.5), 0.03) is None
+
+
+def test_rows_of_different_tables_are_not_compared(made: Path, tmp_path: Path) -> None:
+    toy = sum_up(open_entry(made / "entries" / "toy"), "declared", "")
+    shutil.copytree(made / "entries", tmp_path / "entries")
+    (tmp_path / "entries" / "toy").rename(tmp_path / "entries" / "other")
+
+    def another_engine(entry: dict[str, Any]) -> None:
+        from benchmark.board.declared import digest_of
+
+        entry["id"] = "other"
+        entry["suite"]["dtype"] = "bfloat16"
+        entry["suite_hash"] = digest_of(entry["suite"])
+
+    edit_entry(tmp_path / "entries" / "other", another_engine)
+    other = sum_up(open_entry(tmp_path / "entries" / "other"), "declared", "")
+    assert [len(group.rows) for group in groups([toy, other])] == [2, 2]
+    tables = groups([toy, toy])
+    assert [len(group.rows) for group in tables] == [4]
+    assert html_page(tables).count('<table class="board"') == 1
+    assert markdown_page(tables).count("\n## ") == 1
+    assert csv_page(tables).count("\n") == 5
