@@ -272,7 +272,7 @@ def test_a_file_that_takes_its_other_name_while_the_folder_is_listed_is_not_miss
     finished(tmp_path)
     store = open_store(tmp_path)
     real, listings = store._names, iter([[]])
-    monkeypatch.setattr(store, "_names", lambda: next(listings, None) or real())
+    monkeypatch.setattr(store, "_names", lambda: next(listings, real()))
     assert store.read(KEY).samples == SAMPLES
 
 
