@@ -265,7 +265,7 @@ def test_nobody_touches_the_shard_of_a_worker_at_work(tmp_path: Path) -> None:
         sound = writer.path.read_bytes()
         writer.path.write_bytes(b"!" + sound[1:])  # damage is repaired when the worker is gone
         done = subprocess.run(
-            words[:2] + [code.replace("open_store(out).adopt()", "1"), *words[3:]],
+            [*words[:2], code.replace("open_store(out).adopt()", "1"), *words[3:]],
             cwd=ROOT,
             capture_output=True,
             text=True,
