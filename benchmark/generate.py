@@ -10,10 +10,10 @@ import logging
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from benchmark.serving import Serving
-from benchmark.store import Sample, Writer
+from benchmark.store import Sample
 from benchmark.suite import Suite
 from tasks.catalog import find_task, items_digest, load_problems, missing_sets
 from tasks.checkpoints import Checkpoint
@@ -94,6 +94,13 @@ def measurable(suite: Suite) -> list[tuple[str, Split]]:
     return [(task, split) for task, split in suite.scored() if task not in missing]
 
 
+class Appends(Protocol):
+    """A `benchmark.store.Writer`, or what passes blocks on to one."""
+
+    def append(self, request: dict[str, Any], effective: dict[str, Any], samples: list[Sample]) -> None:
+        """Put a block on the disk."""
+
+
 class Generated(NamedTuple):
     """What `generate_unit` added."""
 
@@ -109,7 +116,7 @@ def generate_unit(
     task: str,
     split: Split,
     serving: Serving,
-    writer: Writer,
+    writer: Appends,
     held: Collection[tuple[str, int]],
 ) -> Generated:
     """Generate what a unit lacks; each block is on the disk when the next one begins.

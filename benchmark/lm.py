@@ -6,7 +6,8 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -24,7 +25,8 @@ from tasks.schema import Split
 from tasks.seeds import derive_seed
 
 
-class Ask(NamedTuple):
+@dataclass(frozen=True)
+class Ask:
     """One completion that is wanted."""
 
     item: str

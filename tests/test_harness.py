@@ -16,6 +16,7 @@ from lm_eval.tasks import TaskManager
 from safetensors.numpy import save_file
 from transformers import PreTrainedTokenizerBase
 
+from benchmark.aggregate import aggregate
 from benchmark.generate import ask, quiet_task_manager, sample_request
 from benchmark.lm import EngineLM
 from benchmark.runs import read_runs
@@ -231,7 +232,9 @@ def test_our_score_of_the_same_samples_is_the_number_of_lm_eval(
             engine = DictEngine(tokenizer, answers)
             metrics = lm_eval_metrics("add2", split, decoding, engine, tokenizer, manager)  # type: ignore[arg-type]
             theirs[step, split] = metrics["accuracy"]
-    rows = {(row.step, row.split): row for row in score(suite, read_runs(suite, out), out, "transformers")}
+    runs = read_runs(suite, out)
+    score(suite, runs, out, "transformers")
+    rows = {(row.step, row.split): row for row in aggregate(suite, runs, out, "transformers")}
     assert {place: row.value for place, row in rows.items()} == theirs
     assert theirs[1, "test"] == pytest.approx(5 / 12)
     assert (rows[1, "test"].n_truncated, rows[1, "test"].n_unparsed) == (1, 5)

@@ -262,6 +262,17 @@ def test_nobody_touches_the_shard_of_a_worker_at_work(tmp_path: Path) -> None:
         assert done.stdout == "[] [] done\n"
         assert writer.path.exists()
         writer.append(REQUEST, EFFECTIVE, SAMPLES[2:])
+        sound = writer.path.read_bytes()
+        writer.path.write_bytes(b"!" + sound[1:])  # damage is repaired when the worker is gone
+        done = subprocess.run(
+            [*words[:2], code.replace("open_store(out).adopt()", "1"), *words[3:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "1 [] done\n"
+        writer.path.write_bytes(sound)
     assert open_store(tmp_path).read(KEY).samples == SAMPLES
 
 
@@ -272,7 +283,7 @@ def test_a_file_that_takes_its_other_name_while_the_folder_is_listed_is_not_miss
     finished(tmp_path)
     store = open_store(tmp_path)
     real, listings = store._names, iter([[]])
-    monkeypatch.setattr(store, "_names", lambda: next(listings, None) or real())
+    monkeypatch.setattr(store, "_names", lambda: next(listings, real()))
     assert store.read(KEY).samples == SAMPLES
 
 
