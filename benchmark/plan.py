@@ -20,7 +20,6 @@ from tasks.checkpoints import Checkpoint
 from tasks.errors import USAGE, InfrastructureError, UserError
 from tasks.schema import Split
 
-
 Place = tuple[str, Split]
 """A task and one of its splits."""
 
