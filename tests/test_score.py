@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import benchmark.score
 from benchmark.grades import grades_path, read_grades
 from benchmark.rows import read_rows
 from benchmark.runs import read_runs
-from benchmark.score import score
+from benchmark.score import score, text_hash
 from benchmark.store import open_store
 from tasks.catalog import find_task
+from tasks.engines import Finish
 from tasks.errors import InfrastructureError, UserError
 from tasks.grading import Asked, grade_all
 from tasks.schema import Grade, Status
@@ -90,6 +92,13 @@ def test_a_line_says_what_the_grader_said(out: Path) -> None:
     assert [lines[one.item, 0]["vote"] for one in samples[:7]] == ["\0right", *[""] * 5, "77"]
     assert header.effective == [EFFECTIVE]
     assert header.request["task"] == "sums1"
+
+
+def test_a_text_that_was_cut_off_is_another_text() -> None:
+    sample = texts(make_suite(), "test", 0)[0]
+    assert text_hash(sample) == text_hash(replace(sample, tokens=9, seed=1))
+    assert text_hash(sample) != text_hash(replace(sample, finish=Finish.LENGTH))
+    assert text_hash(sample) != text_hash(replace(sample, text="\ud800"))  # no UTF-8, and no crash
 
 
 def test_more_samples_are_graded_alone(out: Path, asked: list[int]) -> None:
