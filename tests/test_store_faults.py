@@ -57,6 +57,33 @@ def starts(raw: bytes) -> list[int]:
     return [found.start() for found in re.finditer(rb'^\{"(?:head|end)"', raw, re.MULTILINE)]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names open files through /proc")
+def test_a_block_reaches_the_disk_before_its_writer_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        calls.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).suffix or 'folder'}")
+
+    def record_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        calls.append(f"name {Path(target).suffix}")
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
+    with open_store(tmp_path).writer("w") as writer:
+        assert calls == ["fsync folder"]  # else a power cut could take the file with all its blocks
+        for block in BLOCKS:
+            calls.clear()
+            writer.append(REQUEST, EFFECTIVE, block)
+            assert calls == ["fsync .part"]
+        calls.clear()
+    assert calls[:3] == ["fsync .part", "name .jsonl", "fsync folder"]
+
+
 def test_a_torn_end_is_as_if_it_was_never_written(tmp_path: Path) -> None:
     """At every byte of the last block; half of them finished by somebody else, half only read."""
     part = leftover(tmp_path / "out")
@@ -281,6 +308,7 @@ def test_killed_before_any_file_call_nothing_that_was_safe_is_lost(tmp_path: Pat
     assert calls["repair"] > 20
     assert all(line["problems"] == [] for line in lines)
     assert all(".part" not in line["names"] for line in lines)
+    assert all(line["unlisted"] == 0 for line in lines)
     for line in lines:
         if line["what"] == "write":
             assert line["safe"] <= line["held"] <= line["safe"] + 1

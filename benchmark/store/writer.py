@@ -191,11 +191,12 @@ def _rename(path: Path, digest: str) -> Path:
 
 
 def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS of the finished shards; each name says the sum."""
+    """Write SHA256SUMS of the finished shards; each name says the sum.
+
+    Of two at once the later one lists after the earlier one has written, so no shard is left out.
+    """
     with writing(folder / SUMS), (folder / LOCK).open("w") as held:
-        fcntl.flock(
-            held, fcntl.LOCK_EX
-        )  # two at once: the later one has listed what the earlier one finished
+        fcntl.flock(held, fcntl.LOCK_EX)
         write_text(folder / SUMS, _sums(folder))
 
 
