@@ -82,9 +82,9 @@ def _lengths(folder: Path, tokenizer: Any, task: str, split: Split) -> list[int]
 
 
 def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
+    from tasks.engines.forward import load_tokenizer
 
-    return AutoTokenizer.from_pretrained(model_folder(folder))
+    return load_tokenizer(folder)
 
 
 def _positions(folder: Path) -> int | None:

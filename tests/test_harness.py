@@ -51,7 +51,10 @@ class DictEngine:
         self.asked: list[Request] = []
         self.sampling: list[Sampling] = []
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = True
+    ) -> list[list[Completion]]:
+        del logprobs
         self.sampling.append(sampling)
         decoded = []
         for request in requests:
