@@ -142,6 +142,20 @@ def test_a_text_that_was_generated_anew_is_graded_anew(out: Path, asked: list[in
     assert len(again) == len(first)
 
 
+def test_a_text_that_went_takes_its_grade_along(out: Path, asked: list[int]) -> None:
+    many, few = (make_suite(samples=count, temperature=0.5) for count in (2, 1))
+    write_texts(many, out, RIGHT)
+    all_rows(many, out)
+    for shard in (out / "samples").glob("*.jsonl"):
+        shard.unlink()
+    write_texts(few, out, RIGHT)
+    asked.clear()
+    all_rows(few, out)
+    assert sum(asked) == 0
+    _, table = read_grades(grades_path(out, find_unit(few, out, ("grpo", 1, 4)).key))
+    assert set(table["index"].to_pylist()) == {0}
+
+
 def test_a_deleted_file_of_grades_comes_back_as_it_was(out: Path) -> None:
     run_score(out)
     before = held(out)
