@@ -175,7 +175,7 @@ def test_how_the_weights_got_into_the_engine_is_noted(out: Path) -> None:
                         "device": how[:6],
                     }
                     writer.append(unit.request, effective, texts(suite, split, 0))
-    rows = all_rows(suite, out)
+        rows = all_rows(suite, out)  # the grades stay, and what is known about their texts grows
     assert {row.arm: row.weights_note for row in rows} == {
         "base": "",
         "grpo": "restarted: the proof failed",

@@ -135,8 +135,8 @@ def to_markdown(results: list[dict[str, Any]], goals: list[dict[str, Any]]) -> s
     sizes = tabulate(lines, head, tablefmt="github", disable_numparse=True)
     table = tabulate(judged, ["", "measured", "at most", "goal"], tablefmt="github", disable_numparse=True)
     about = (
-        f"`python -m benchmark aggregate` on made-up grades, {CORES} cores, a process of its own: four arms,\n"
-        "two tasks, 16 samples of an item; avg@k, pass@k, maj@k, counts, standard errors, rows, tables."
+        f"`python -m benchmark aggregate` on made-up grades, {CORES} cores, a process of its own:\n"
+        "four arms, two tasks, 16 samples of an item; avg@k, pass@k, maj@k, counts, standard errors, tables."
     )
     return f"# From grades to tables\n\n{about}\n\n{sizes}\n\n{table}\n"
 
