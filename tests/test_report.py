@@ -178,10 +178,11 @@ def test_an_interval_without_zero_is_no_claim_when_the_adjusted_p_is_large(make_
 
 
 def test_the_arm_by_task_table_counts_wins_losses_and_ties(make_row, tmp_path):
-    """Won significantly on sums, lost without significance on words, tied on lines."""
+    """Won significantly on sums, lost without significance on words and dots, tied on lines."""
     difference = {
         "sums": (0.1, 0.11, 0.12, 0.1, 0.11),
         "words": (-0.01, 0.02, -0.06, 0.03, -0.02),
+        "dots": (-0.01, 0.02, -0.06, 0.03, -0.03),
         "lines": (0.0,) * 5,
     }
     rows = []
@@ -198,7 +199,7 @@ def test_the_arm_by_task_table_counts_wins_losses_and_ties(make_row, tmp_path):
     base, baseline, arm = table(tmp_path, "arms_by_task_peak")
     assert (base["arm"], baseline["arm"], base["won"], baseline["won"]) == ("base", "grpo", "", "")
     tally = ("won", "won_significant", "lost", "lost_significant", "tied", "equivalent")
-    assert [arm[name] for name in tally] == ["1", "1", "1", "0", "1", "0"]
+    assert [arm[name] for name in tally] == ["1", "1", "2", "0", "1", "0"]
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "50.8 % [49.8, 51.8] ↑ |" in text
 

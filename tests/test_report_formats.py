@@ -33,6 +33,7 @@ NAMES = [
     "λ β ↑ ≤ 中",
     "a\nb",
     "`c`",
+    "[x]",
 ]
 VALUE = Interval(-0.25, -0.5, None, 3)
 
@@ -77,6 +78,7 @@ def test_latex_has_equal_columns_in_every_line_and_escapes_every_name():
         assert len(re.findall(r"(?<!\\)&", line)) == 2
         assert not re.search(r"(?<!\\)[%#_]", line)
     assert r"$\lambda$ $\beta$ $\uparrow$ $\leq$ {[}U+4E2D{]}" in text
+    assert r"{[}x{]} &" in text  # a bare one after \\ would be an argument
     assert text.isascii()
 
 

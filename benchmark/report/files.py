@@ -55,10 +55,9 @@ def _flat(table: Table, record: dict[str, Any]) -> dict[str, Any]:
         if column.name not in spread:
             fields[column.name] = value
             continue
-        whole = isinstance(value, Interval)
-        fields[column.name] = value.mean if whole else value
-        fields[f"{column.name}_low"] = value.low if whole else None
-        fields[f"{column.name}_high"] = value.high if whole else None
+        bounds = (value.low, value.high) if isinstance(value, Interval) else (None, None)
+        fields[column.name] = value.mean if isinstance(value, Interval) else value
+        fields[f"{column.name}_low"], fields[f"{column.name}_high"] = bounds
     return fields
 
 
