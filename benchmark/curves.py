@@ -59,7 +59,8 @@ def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str 
     on_split = {split: sorted({cell[0] for cell in cells if cell[-1] == split}) for split in SCORED}
     if not on_split["test"]:
         raise UserError(
-            f"suite {suite!r}: no test rows, so there is nothing to claim; it is for `python -m benchmark gate`"
+            f"suite {suite!r}: no test rows, so there is nothing to claim; it is for "
+            "`python -m benchmark gate`"
         )
     points = []
     for task in on_split["test"]:
