@@ -68,7 +68,8 @@ def _gate(arguments: argparse.Namespace) -> None:
 def _candidate(arguments: argparse.Namespace) -> tuple[Suite, Path | None]:
     """Return the suite, and its folder where the candidate is one."""
     folder = Path(arguments.candidate)
-    if not folder.is_dir() or (SUITES / f"{arguments.candidate}.toml").exists():
+    shipped = {path.stem for path in SUITES.glob("*.toml")}  # a name, even where a folder is called so too
+    if not folder.is_dir() or arguments.candidate in shipped:
         return load_suite(arguments.candidate, arguments.set), None
     if arguments.set or arguments.engine or arguments.jobs:
         raise UserError(
