@@ -57,6 +57,11 @@ def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str 
     if not runs:
         raise UserError(f"arm {BASE!r} is the only one with rows; train an arm with {_command(suite)}")
     on_split = {split: sorted({cell[0] for cell in cells if cell[-1] == split}) for split in SCORED}
+    if not on_split["test"]:
+        raise UserError(
+            f"suite {suite!r}: no test rows, so there is nothing to claim; it is for "
+            "`python -m benchmark gate`"
+        )
     points = []
     for task in on_split["test"]:
         steps = sorted({0} | {step for name, _, _, step, _ in cells if name == task})

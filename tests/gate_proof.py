@@ -35,7 +35,7 @@ def main() -> int:
         if arguments.names and name not in arguments.names:
             continue
         found = run_gate(name, arguments.out, arguments.baseline, arguments.jobs)
-        rows.append(table_row(name, str(plant.__doc__).partition(":")[2 if name in CONTROLS else 0], found))
+        rows.append(table_row(name, str(plant.__doc__), found))
         print(rows[-1], flush=True)
         if (found["exit_code"] == 0) != (name in CONTROLS):
             wrong.append(name)
@@ -79,8 +79,14 @@ def table_row(name: str, what: str, found: dict[str, Any]) -> str:
     """Return a line of the table."""
     judged = next((case for case in found["cases"] if case["judged"]), None)
     effect = "" if judged is None else f"{100 * judged['difference']['mean']:+.1f}"
-    cells = [f"`{name}`", what.strip(), str(found["exit_code"]), found["outcome"], found["caught_by"]]
-    cells += [str(found["pairs"]), effect, found["headline"].replace("|", "/")]
+    cells = [
+        f"`{name}`",
+        what.replace("|", "\\|"),
+        str(found["exit_code"]),
+        found["outcome"],
+        found["caught_by"],
+    ]
+    cells += [str(found["pairs"]), effect, found["headline"]]
     return "| " + " | ".join(cells) + " |"
 
 

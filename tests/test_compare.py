@@ -468,3 +468,9 @@ def test_two_arms_that_did_the_same_have_no_interval(rows):
         assert (record["difference"].mean, record["difference"].low, record["p"]) == (0, None, 1)
         assert (record["verdict"], record["mde"]) == ("no statement", None)
         assert "all 3 differences are equal" in record["reason"]
+
+
+def test_a_suite_without_a_test_split_claims_nothing(rows):
+    frame = to_frame(without(rows, split="test"))
+    with pytest.raises(UserError, match="no test rows, so there is nothing to claim"):
+        learning_curves(frame)

@@ -70,6 +70,7 @@ def test_pass_fail_and_inconclusive(tmp_path: Path, gate: Gate, baseline: Path) 
 
 def test_identical_weights_pass_and_say_so(tmp_path: Path, gate: Gate, baseline: Path) -> None:
     folder = make_folder(tmp_path / "again")
+    (tmp_path / "again.toml").write_text("")  # beside a folder of that name: the folder is meant
     assert gate(folder, "--baseline", baseline) == 0
     assert verdict(folder)["headline"].startswith("identical to the baseline")
     assert verdict(folder)["decision"] is None

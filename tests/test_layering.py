@@ -39,6 +39,9 @@ REREAD = (
     "store",
     "score",
     "launch",
+    "aa_report",
+    "gate.judge",
+    "gate.outputs",
 )
 """What a laptop needs to read results again."""
 

@@ -6,11 +6,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.commands.common import Commands, at_least_1, overrides
 from benchmark.suite import SUITES, Suite, load_suite
 from tasks.errors import InfrastructureError, UserError
 from tasks.settings import build_settings
+
+if TYPE_CHECKING:
+    from benchmark.gate.judge import Judgement
 
 
 def add(commands: Commands) -> None:
@@ -64,7 +68,8 @@ def _gate(arguments: argparse.Namespace) -> None:
 def _candidate(arguments: argparse.Namespace) -> tuple[Suite, Path | None]:
     """Return the suite, and its folder where the candidate is one."""
     folder = Path(arguments.candidate)
-    if not folder.is_dir() or (SUITES / f"{arguments.candidate}.toml").exists():
+    shipped = {path.stem for path in SUITES.glob("*.toml")}  # a name, even where a folder is called so too
+    if not folder.is_dir() or arguments.candidate in shipped:
         return load_suite(arguments.candidate, arguments.set), None
     if arguments.set or arguments.engine or arguments.jobs:
         raise UserError(
@@ -84,7 +89,7 @@ def _default_out(suite: Suite) -> Path:
     return Path("results/local/gate") / f"{suite.name}_{suite.digest()[:6]}_{code_digest()[:12]}"
 
 
-def _judge(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> "Judgement":  # noqa: F821, UP037
+def _judge(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> Judgement:
     from benchmark.gate.baseline import read_baseline
     from benchmark.gate.flow import claim, gate_folder, gate_suite
     from benchmark.run import default_jobs, usable_engine

@@ -161,7 +161,8 @@ def indistinguishable(pairs: list[tuple[Run, Run]]) -> bool:
     """
     curves = {str(sorted(theirs.curve.items())) for _, theirs in pairs}
     return len(curves) == len(pairs) and all(
-        (ours.curve, ours.items) == (theirs.curve, theirs.items) for ours, theirs in pairs
+        ours.curve == theirs.curve and (not ours.items or not theirs.items or ours.items == theirs.items)
+        for ours, theirs in pairs
     )
 
 
