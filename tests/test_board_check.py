@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import lzma
 import os
@@ -19,7 +20,8 @@ from benchmark.board.check import check_entry, open_entry
 from benchmark.board.entry import SCHEMA_FILE, schema_text
 from benchmark.board.pack import pack
 from benchmark.board.reading import LIMITS, Fault, Limits, list_files, parse_json, read_bytes, read_lines
-from tasks.errors import UserError
+from benchmark.commands import board
+from tasks.errors import CommandLine, UserError
 
 
 @pytest.fixture(scope="module")
@@ -541,7 +543,7 @@ def test_two_samples_of_one_item_have_seeds_of_their_own(entry: Path) -> None:
     name = "samples/sums1_test.jsonl.xz"
     texts = unpack_texts(name, (entry / name).read_bytes())
     doubled = Texts(
-        units=texts.units, lines=[*texts.lines, *(line._replace(index=1) for line in texts.lines)]
+        units=texts.units, lines=[*texts.lines, *(replace(line, index=1) for line in texts.lines)]
     )
     items = {line.item for line in texts.lines}
     assert next(iter(_samples(name, doubled, items, 2))).endswith("drawn with one seed")
@@ -550,3 +552,37 @@ def test_two_samples_of_one_item_have_seeds_of_their_own(entry: Path) -> None:
 def test_a_loosened_limit_is_the_only_difference(entry: Path) -> None:
     assert faults(entry, replace(LIMITS, json_depth=2)).startswith("entry.json: nested deeper than 2")
     assert open_entry(entry).entry.id == "toy"
+
+
+def run_board(*arguments: str) -> None:
+    parser = CommandLine(prog="benchmark")
+    board.add(parser.add_subparsers(required=True))
+    parsed: argparse.Namespace = parser.parse_args(["board", *arguments])
+    parsed.act(parsed)
+
+
+def test_the_command_says_each_fault_on_a_line_and_ends_with_6(
+    entry: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_board("check", str(entry), "--record", "us")
+    assert "re-scored: noted in" in capsys.readouterr().out
+    assert (entry.parent.parent / "verification" / "toy.jsonl").exists()
+    edit_rows(entry, better_value)
+    with pytest.raises(SystemExit) as left:
+        run_board("check", str(entry))
+    assert left.value.code == 6
+    assert [line[:24] for line in capsys.readouterr().err.splitlines()] == ["fault: rows.jsonl: lambd"]
+    with pytest.raises(UserError, match="no such folder"):
+        run_board("check", str(entry / "nowhere"))
+
+
+def test_a_page_that_would_change_is_noticed(entry: Path, tmp_path: Path) -> None:
+    where = ("--entries", str(entry.parent), "--page", str(tmp_path / "page"))
+    with pytest.raises(SystemExit):
+        run_board(*where, "--unchanged")
+    assert not (tmp_path / "page").exists()
+    run_board(*where)
+    run_board(*where, "--unchanged")
+    (tmp_path / "page" / "board.md").write_text("edited")
+    with pytest.raises(SystemExit):
+        run_board(*where, "--unchanged")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from benchmark.stats import t_interval
+from benchmark.stats import Interval, t_interval
 
 WIDTH, HEIGHT = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 46, 300, 12, 198
@@ -87,9 +87,7 @@ def draw_chart(task: str, curves: pd.DataFrame, arm: str, baseline: str, names: 
         seeds=[path(own[seed].to_list()) for seed in own.columns] if own.shape[1] > 1 else [],
         mean=path(means),
         marks=[(x(step), y(mean)) for step, mean in zip(step_k, means, strict=True)],
-        band=_band(step_k, [(one.low, one.high, one.mean) for one in intervals], x, y)
-        if own.shape[1] > 1
-        else "",
+        band=_band(step_k, intervals, x, y) if own.shape[1] > 1 else "",
         other="" if other is None else path([float(value) for value in other]),
         own_name=_cut(names[arm]),
         other_name=_cut(names[baseline]),
@@ -98,15 +96,17 @@ def draw_chart(task: str, curves: pd.DataFrame, arm: str, baseline: str, names: 
     )
 
 
-def _band(step_k, bounds, x, y) -> str:  # type: ignore[no-untyped-def]
-    high = [
-        f"{x(step)} {y(mean if high is None else high)}"
-        for step, (_, high, mean) in zip(step_k, bounds, strict=True)
-    ]
-    low = [
-        f"{x(step)} {y(mean if low is None else low)}"
-        for step, (low, _, mean) in zip(step_k, bounds, strict=True)
-    ]
+def _band(
+    step_k: Sequence[int],
+    interval_k: Sequence[Interval],
+    x: Callable[[float], float],
+    y: Callable[[float], float],
+) -> str:
+    """Return the outline between the bounds; a step without bounds, such as the shared step 0, is a point."""
+    upper = [one.mean if one.high is None else one.high for one in interval_k]
+    lower = [one.mean if one.low is None else one.low for one in interval_k]
+    high = [f"{x(step)} {y(value)}" for step, value in zip(step_k, upper, strict=True)]
+    low = [f"{x(step)} {y(value)}" for step, value in zip(step_k, lower, strict=True)]
     return "M" + "L".join([*high, *reversed(low)]) + "Z"
 
 
@@ -122,7 +122,8 @@ def _apart(own: float, other: float | None) -> tuple[float, float]:
     if other is None or abs(own - other) >= APART:
         return own, other or 0.0
     middle = min((own + other) / 2, BOTTOM - APART)
-    first, second = round(middle - APART / 2, 1), round(middle + APART / 2, 1)
+    first = round(middle - APART / 2)
+    second = first + APART
     return (first, second) if own <= other else (second, first)
 
 

@@ -50,7 +50,8 @@ class Answer(NamedTuple):
     prompt_hash: str
 
 
-class ItemLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ItemLine:
     """One sample index of one item: its distinct answers and who gave which."""
 
     item: str
