@@ -21,7 +21,7 @@ from tasks.decoding import Decoding
 from tasks.engines import Engine
 from tasks.errors import UserError
 from tasks.provenance import engine_version
-from tasks.schema import SCORED, Split
+from tasks.schema import Split
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager

@@ -167,7 +167,7 @@ def _complete(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
         yield f"entry.json: counts {entry.counts.rows} rows, {ROWS} has {len(rows)}"
     if {row.task for row in rows} != set(map(str, entry.suite["tasks"])):
         yield f"{ROWS}: its tasks are not those of the suite"
-    shapes = {(row.task, row.split): row.n_samples for row in rows}
+    shapes: dict[tuple[str, Split], int] = {(row.task, row.split): row.n_samples for row in rows}
     for row in rows:
         if row.n_samples != shapes[row.task, row.split]:
             yield f"{ROWS}: {shown(row.task)} {row.split} has rows of different numbers of samples"
