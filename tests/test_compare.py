@@ -245,9 +245,3 @@ def test_the_baseline_must_be_there_and_may_be_alone(make_rows):
     with pytest.raises(UserError, match="did you mean 'grpo'"):
         paired_differences(runs, "gpro")
     assert paired_differences(runs).empty
-
-
-def test_a_suite_without_a_test_split_claims_nothing(rows):
-    frame = to_frame(without(rows, split="test"))
-    with pytest.raises(UserError, match="no test rows, so there is nothing to claim"):
-        learning_curves(frame)
