@@ -1,8 +1,8 @@
-"""Grades and run folders to rows: counts are checked before any mean. No text is read, no model, no grader."""
+"""Grades and run folders to rows: counts are checked before any mean. No text, no model, no grader."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from benchmark.score import FAILURES, Failures
 from benchmark.suite import BASE, Suite
 from benchmark.units import WantedUnit, wanted_unit
 from tasks.catalog import load_problems, missing_sets, task_version
+from tasks.errors import UserError
 from tasks.files import in_turn
 from tasks.grading import GRADER_VERSION
 from tasks.provenance import utc_now
@@ -41,6 +42,7 @@ def aggregate(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str) 
     path = out / "rows.jsonl"
     with in_turn(path):  # of two at work, the second finds the rows of the first
         known = {identity(row): row for row in read_rows(path)}
+        _refuse_other_endpoints(path, rows, known)
         rows = [_kept(row, known.get(identity(row))) for row in rows]
         append_rows(path, [row for row in rows if content(known.get(identity(row))) != content(row)])
     return rows
@@ -89,7 +91,7 @@ def _places(runs: Sequence[TrainedRun]) -> list[tuple[TrainedRun, int]]:
     return [(runs[0], 0)] + [(run, step) for run in runs for step in sorted(run.checkpoints) if step > 0]
 
 
-def _measured(  # noqa: PLR0913 - the unit, and where its numbers come from and go to
+def _measured(
     suite: Suite, unit: WantedUnit, problems: list[Problem], out: Path, grader: str, failures: Failures
 ) -> list[Columns]:
     header, table = grades_of(out, unit.key, sorted({*READ, *FAILURES}), grader)
@@ -139,6 +141,19 @@ def _row(suite: Suite, run: TrainedRun, step: int, task: str, split: Split, colu
             "scored_at": utc_now(),
         }
     )
+
+
+def _refuse_other_endpoints(
+    path: Path, rows: Sequence[ResultRow], known: Mapping[tuple[object, ...], ResultRow]
+) -> None:
+    """What a comparison is judged by is declared before it is measured; older rows have no declaration."""
+    for row in rows:
+        before = known.get(identity(row))
+        if before is not None and before.endpoints not in ("", row.endpoints):
+            raise UserError(
+                f"{path}: measured under other [endpoints] than suite {row.suite!r} declares now; "
+                "declare those again, or measure into a new --out"
+            )
 
 
 def _kept(row: ResultRow, known: ResultRow | None) -> ResultRow:

@@ -57,11 +57,11 @@ def compare_engines(checkpoint: Path, tasks: Sequence[str], left: str, right: st
 
 
 def _answers(tasks: Sequence[str], checkpoint: Path, name: str) -> dict[str, Sample]:
-    from transformers import AutoTokenizer
+    from tasks.engines.forward import load_tokenizer
 
     decodings = {task: task_decoding(task, samples=1, temperature=0.0) for task in tasks}
     engine = open_scoring_engine(name, checkpoint, decodings, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
     manager = quiet_task_manager()
     try:
         return {

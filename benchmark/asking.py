@@ -50,8 +50,8 @@ def check_policy(folder: Path, suite: Suite) -> None:
         room = longest + suite.decoding(task).sampling.max_new_tokens + SPARE_TOKENS
         if last is not None and room > last:
             raise UserError(
-                f"task {task!r} {split}: its longest prompt has {longest} tokens, with the completion it needs "
-                f"{room} positions, and {folder} has {last}; --set max_new_tokens to at most "
+                f"task {task!r} {split}: its longest prompt has {longest} tokens, with the completion it "
+                f"needs {room} positions, and {folder} has {last}; --set max_new_tokens to at most "
                 f"{last - longest - SPARE_TOKENS}, or use another policy"
             )
 
@@ -66,8 +66,8 @@ def check_train(folder: Path, task: str, tokens: int) -> None:
     shortest = min(_lengths(folder, _tokenizer(folder), task, "train"))
     if last is not None and shortest + tokens > last:
         raise UserError(
-            f"task={task!r}: its shortest prompt has {shortest} tokens, with max_new_tokens={tokens} that is more "
-            f"than the {last} positions of {folder}; lower it under [train]"
+            f"task={task!r}: its shortest prompt has {shortest} tokens, with max_new_tokens={tokens} that "
+            f"is more than the {last} positions of {folder}; lower it under [train]"
         )
 
 
@@ -82,9 +82,9 @@ def _lengths(folder: Path, tokenizer: Any, task: str, split: Split) -> list[int]
 
 
 def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
+    from tasks.engines.forward import load_tokenizer
 
-    return AutoTokenizer.from_pretrained(model_folder(folder))
+    return load_tokenizer(folder)
 
 
 def _positions(folder: Path) -> int | None:

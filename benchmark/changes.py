@@ -31,7 +31,7 @@ class Flip(NamedTuple):
 
     unit: WantedUnit
     item: str
-    index: int
+    sample: int
     old: str
     new: str
 
@@ -68,14 +68,15 @@ def grader_changes(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: 
 
 
 def _numbers(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, grader: str) -> pd.Series:
-    """Return every number of the tables under one version of the grader, by task, split, arm, metric and what."""
+    """Return every number of the tables under one version of the grader, by what it is a number of."""
     frame = to_frame(make_rows(suite, runs, out, engine, Failures(), grader))
     names = ["task", "split", "arm", "metric"]
     means = frame.groupby(names)["value"].mean().to_frame("value").assign(number=EVERY).reset_index()
+    arms = arm_table(summarize_runs(frame, endpoints=suite.endpoints, kind=suite.kind))
     endpoints = [
         dict(zip(names, (line["task"], "test", line["arm"], "accuracy"), strict=True))
         | {"number": name, "value": line[name].mean}
-        for line in arm_table(summarize_runs(frame, kind=suite.kind)).to_dict("records")
+        for line in arms.to_dict("records")
         for name in ENDPOINTS
     ]
     table = pd.concat([means, pd.DataFrame(endpoints)]).set_index([*names, "number"])
@@ -98,7 +99,7 @@ def _verdicts(flips: Sequence[Flip]) -> str:
     kinds = Counter((flip.old, flip.new) for flip in flips)
     lines = [f"{count} from {old} to {new}" for (old, new), count in sorted(kinds.items())]
     lines += [
-        f"  {flip.unit.checkpoint.folder} {flip.item} sample {flip.index}: {flip.old} to {flip.new}"
+        f"  {flip.unit.checkpoint.folder} {flip.item} sample {flip.sample}: {flip.old} to {flip.new}"
         for flip in flips[:SHOWN]
     ]
     return "\n".join([*lines, *([f"  ... and {len(flips) - SHOWN} more"] if len(flips) > SHOWN else [])])

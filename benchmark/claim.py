@@ -1,4 +1,4 @@
-"""Whose folder is it? A results folder belongs to one suite, which may grow: more arms, seeds, tasks, samples."""
+"""Whose folder is it? A results folder belongs to one suite, which may grow: more arms, seeds, tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmark.suite import Suite
 from tasks.errors import UserError
 from tasks.files import write_json
 
-NAME, ENGINE = "suite.json", "engine.json"
+CLAIM, ENGINE = "suite.json", "engine.json"
 GROWING = ("arms", "seeds", "tasks")
 """Lists that may get longer: what is there stays what it was."""
 FREE = (
@@ -35,14 +35,14 @@ def check_claim(out: Path, suite: Suite) -> bool:
     Raises:
         UserError: OUT belongs to another suite, holds something else, is a file or cannot be made.
     """
-    path = out / NAME
+    path = out / CLAIM
     if path.exists():
         _compare(out, _held(path), suite.model_dump(mode="json"))
         return True
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; choose another --out")
     if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise UserError(f"{out}: is not empty and has no {NAME}; choose another --out")
+        raise UserError(f"{out}: is not empty and has no {CLAIM}; choose another --out")
     above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not above.is_dir():
         raise UserError(f"{out}: cannot be made (Not a directory); choose another --out")
@@ -69,15 +69,15 @@ def claim(out: Path, suite: Suite) -> bool:
     """
     known = check_claim(out, suite)
     config = suite.model_dump(mode="json")
-    if not known or _held(out / NAME) != config:
-        write_json(out / NAME, {"config": config, "config_hash": suite.digest()})
+    if not known or _held(out / CLAIM) != config:
+        write_json(out / CLAIM, {"config": config, "config_hash": suite.digest()})
     return not known
 
 
 def drop_claim(out: Path) -> None:
     """Take a new claim back when nothing was done: the folder is as free as it was."""
     if not any((out / "runs").glob("*/*/*")) and not any((out / "samples").glob("*")):
-        for name in (NAME, ENGINE):
+        for name in (CLAIM, ENGINE):
             (out / name).unlink(missing_ok=True)
         for name in ("logs", "leases"):
             shutil.rmtree(out / name, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Grades of stored texts on disk: one Parquet file per unit and grader version, a line per sample.
 
-OUT/grades/GRADER/KEY.parquet holds what grader version GRADER said about the samples of unit KEY (a checkpoint's
-weights on one split; `benchmark.store.sample_key`). A new grader version writes beside the old ones, so both
+OUT/grades/GRADER/KEY.parquet holds what grader version GRADER said about the samples of unit KEY (weights on
+one split; `benchmark.store.sample_key`). A new grader version writes beside the old ones, so both
 can be compared. Everything here follows from texts and grader alone: a file can be deleted and made again.
 
 columns     item, index: which sample; lines are sorted by them

@@ -152,7 +152,7 @@ class EngineLM(LM):  # type: ignore[misc]
             Request(prompt=ask.prompt, seeds=(derive_seed("score", ask.item, ask.index),)) for ask in asks
         ]
         started = time.perf_counter()
-        decoded = self.engine.generate(wanted, self.sampling)
+        decoded = self.engine.generate(wanted, self.sampling, logprobs=False)
         self.seconds += time.perf_counter() - started
         return [
             self._keep(ask, one.seeds[0], completions[0])

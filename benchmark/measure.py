@@ -161,8 +161,8 @@ def check_counts(table: pa.Table, problems: Sequence[Problem], count: int, what:
         item, index = divmod(wrong[0], count)
         fault = "do not have one grade each" if held_c[wrong[0]] else "have no grade"
         raise UserError(
-            f"{what}: {len(wrong)} of {len(problems)} items x {count} samples {fault}, the first of them sample "
-            f"{index} of {problems[item].id}; run `python -m benchmark generate SUITE`, then `score`"
+            f"{what}: {len(wrong)} of {len(problems)} items x {count} samples {fault}, the first of them "
+            f"sample {index} of {problems[item].id}; run `python -m benchmark generate SUITE`, then `score`"
         )
     return cell_s
 
@@ -179,7 +179,7 @@ def _majorities(
 
 
 def _vote_counts(vote_ik: np.ndarray) -> np.ndarray:
-    """Return how often each different wrong answer of an item was given, (items, most different), descending."""
+    """Return how often each wrong answer of an item was given: (items, most different ones), descending."""
     item_n, _ = np.nonzero(vote_ik >= 0)
     width = int(vote_ik.max(initial=0)) + 1
     pair_p, count_p = np.unique(item_n * width + vote_ik[vote_ik >= 0], return_counts=True)

@@ -1,4 +1,4 @@
-"""What a run will do, before it does it: everything that can be refused is refused here, and then it is counted."""
+"""What a run will do, before it does it: all that can be refused is refused here, and the rest is counted."""
 
 from __future__ import annotations
 
@@ -43,6 +43,15 @@ def describe(suite: Suite, out: Path, jobs: int) -> str:
         + "".join(f"  without {reason}\n" for reason in missing_sets(suite.tasks).values())
         + f"  into   {out}"
     )
+
+
+def count_done(suite: Suite, out: Path) -> int:
+    """Return how many runs of a suite are done.
+
+    Raises:
+        UserError: a manifest is damaged.
+    """
+    return sum(is_done(run_folder(out, arm, seed)) for arm in suite.arms for seed in suite.seeds)
 
 
 def ask_trainers(suite: Suite) -> Outlook:
@@ -136,7 +145,7 @@ def amounts(suite: Suite, out: Path, store: Store, engine: str, outlook: Outlook
         UserError: a manifest or a shard is damaged.
     """
     folders = [run_folder(out, arm, seed) for arm in suite.arms for seed in suite.seeds]
-    done = sum(map(is_done, folders))
+    done = count_done(suite, out)
     there = sum(len(list((folder / "checkpoints").glob("step_*"))) for folder in folders)
     distinct = None if outlook.checkpoints is None else 1 + len(folders) * outlook.checkpoints
     places = measurable(suite)
@@ -212,7 +221,8 @@ def _tokens(suite: Suite, left: Mapping[Any, int] | None, rates: Rates) -> str:
             number * suite.decoding(task).sampling.max_new_tokens for (task, _), number in left.items()
         )
         return f"at most {most:,} (every completion as long as it may be)"
-    return f"about {round(sum(number * rates.get(at, 0) for at, number in left.items())):,} (as long as those there)"
+    expected = sum(number * rates.get(place, 0) for place, number in left.items())
+    return f"about {round(expected):,} (as long as those there)"
 
 
 def _training(folders: Sequence[Path], outlook: Outlook, jobs: int) -> str:

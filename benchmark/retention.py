@@ -1,7 +1,7 @@
-"""Which checkpoints of a run stay on the disk once they are scored: the rule, and the ledger of what it deleted.
+"""Which checkpoints stay on the disk once they are scored: the rule, and a ledger of those that went.
 
-The order is what makes it safe: texts on the disk, grades on the disk, the ledger's line on the disk, then the
-folder goes. A stop at any point leaves a checkpoint that is there, or one that everything is known about.
+The order is what makes it safe: texts on the disk, grades on the disk, the ledger's line on the disk, then
+the folder goes. A stop at any point leaves a checkpoint that is there, or one that everything is known about.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Retention(Settings):
 def kept(rule: Retention, steps: Collection[int], validation: Mapping[int, float | None]) -> set[int]:
     """Return the steps that stay.
 
-    Only what is scored can go. A checkpoint that has to go would have to go later as well, whatever comes after
-    it: the end does not depend on when the rule was applied.
+    Only what is scored can go. A checkpoint that has to go would have to go later as well, whatever comes
+    after it: the end does not depend on when the rule was applied.
 
     Args:
         rule: of the suite.
         steps: of all checkpoints that the run has written so far, deleted ones included.
-        validation: step -> mean accuracy on validation, of the scored checkpoints; None could not be measured.
+        validation: step -> mean accuracy on validation of what is scored; None could not be measured.
 
     >>> rule = Retention(keep_best=1, keep_last=2, keep_every=3)
     >>> sorted(kept(rule, range(0, 80, 10), {step: -abs(step - 20) for step in range(10, 80, 10)}))
@@ -126,8 +126,9 @@ def _line(path: Path, number: int, text: str) -> Deleted:
     except (ValueError, TypeError):
         pass
     raise UserError(
-        f"{path}:{number}: not a line of the ledger; it names a checkpoint that was scored and deleted: restore the "
-        "line from a copy, or remove it and delete the run folder whose checkpoint is missing to train it again"
+        f"{path}:{number}: not a line of the ledger, which names checkpoints that were scored and deleted: "
+        "restore it from a copy, or remove it and delete the run folder whose checkpoint is missing to train "
+        "it again"
     )
 
 

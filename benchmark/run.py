@@ -204,8 +204,8 @@ def _train_and_follow(work: Work) -> None:
     places = devices()
     if len(places) == 1:
         raise UserError(
-            f"--follow with one device ({places[0]}): a trainer and an engine do not fit on it together; give two, "
-            "or run without --follow"
+            f"--follow with one device ({places[0]}): a trainer and an engine do not fit on it together; "
+            "give two, or run without --follow"
         )
     half = max(1, (len(places) or work.jobs) // 2)
     trainers = max(1, work.jobs - half) if not places else min(work.jobs, len(places) - half)
@@ -257,9 +257,9 @@ def quarantined(failures: Sequence[Failure]) -> InfrastructureError:
     """Return the error that ends a command which did everything else."""
     named = "; ".join(f"{failure.label} ({failure.reason})" for failure in failures)
     return InfrastructureError(
-        f"{len(failures)} checkpoint{'s' if len(failures) > 1 else ''} quarantined, workers died there twice: {named}. "
-        "All else is done, and tables wait for these: find the cause in logs/, then give the same command with "
-        "--retry-quarantined"
+        f"{len(failures)} checkpoint{'s' if len(failures) > 1 else ''} quarantined, workers died there "
+        f"twice: {named}. All else is done, and tables wait for these: find the cause in logs/, then give the "
+        "same command with --retry-quarantined"
     )
 
 

@@ -57,8 +57,8 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
         if run.checkpoints.keys() != first.checkpoints.keys():
             raise UserError(
                 f"{run.folder}: has checkpoints {sorted(run.checkpoints)}, {first.folder} has "
-                f"{sorted(first.checkpoints)}; train both with the same steps, or delete the run folder that lost "
-                "one to train it again"
+                f"{sorted(first.checkpoints)}; train both with the same steps, or delete the run folder that "
+                "lost one to train it again"
             )
     return runs
 

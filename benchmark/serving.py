@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.catalog import load_problems, splits_of
-from tasks.checkpoints import Checkpoint, check_tokenizer, inspect_checkpoint, model_folder
+from tasks.checkpoints import Checkpoint, check_tokenizer, inspect_checkpoint
 from tasks.decoding import Decoding
 from tasks.engines import Dtype, Engine, WeightMismatch, open_engine
-from tasks.engines.proof import largest_gap, probe_prompts
+from tasks.engines.proof import largest_gap
 from tasks.errors import InfrastructureError, UserError
 from tasks.prompts import encode_prompt, prompt_text
 from tasks.schema import SCORED
@@ -19,14 +19,14 @@ from tasks.schema import SCORED
 SPARE_TOKENS = 1
 """vLLM wants room for one more than it is asked for when it scores a prompt."""
 SAME: dict[Dtype, float] = {"float32": 1e-5, "bfloat16": 2e-2}
-"""Nats by which one engine may differ from itself on the same weights: a GPU adds in another order at times."""
+"""Nats by which an engine may differ from itself on the same weights: a GPU may add in another order."""
 
 
 def room_for(folder: Path, decodings: Mapping[str, Decoding]) -> int:
     """Return how many tokens the longest prompt and completion of the tasks take together."""
-    from transformers import AutoTokenizer
+    from tasks.engines.forward import load_tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_folder(folder))
+    tokenizer = load_tokenizer(folder)
     longest = max(
         len(encode_prompt(prompt_text(task, problem.question, tokenizer), tokenizer))
         + decoding.sampling.max_new_tokens
@@ -94,13 +94,9 @@ class Serving:
         """
         self._first = inspect_checkpoint(folder)
         self._room = room_for(folder, decodings)
-        self._open = lambda first: open_engine(
-            name,  # type: ignore[arg-type]  # open_engine checks it
-            first,
-            dtype=dtype,
-            max_model_len=self._room,
-            max_sequences=max_sequences,
-        )
+        self._name: Any = name  # open_engine checks it
+        self._dtype, self._max_sequences = dtype, max_sequences
+        self._held: Checkpoint | None = None
         self._tolerance = SAME[dtype]
         self._values: dict[str, list[list[float]]] = {}  # weights -> log-probs of the probes
         self._start(self._first, "opened")
@@ -138,29 +134,32 @@ class Serving:
 
     def _start(self, checkpoint: Checkpoint, how: str) -> None:
         try:
-            self.engine = self._open(checkpoint.folder)
+            self.engine = open_engine(
+                self._name,
+                checkpoint.folder,
+                dtype=self._dtype,
+                max_model_len=self._room,
+                max_sequences=self._max_sequences,
+            )
             self._arrived(checkpoint, how)
         except UserError:
             raise
         except Exception as error:
             raise InfrastructureError(
-                f"{checkpoint.folder}: no engine runs on it, {reason(error)}"
+                f"{checkpoint.folder}: the engine cannot be started on it ({reason(error)}); look at the "
+                "machine's memory, then run the same command again"
             ) from error
 
     def _arrived(self, checkpoint: Checkpoint, how: str) -> None:
-        from transformers import AutoTokenizer
+        from tasks.engines.forward import load_tokenizer
 
         self._compare_with_before(checkpoint)
-        self.tokenizer = AutoTokenizer.from_pretrained(model_folder(checkpoint.folder))
+        self.tokenizer = load_tokenizer(checkpoint.folder)
         self._held, self.how = checkpoint, how
 
     def _compare_with_before(self, checkpoint: Checkpoint) -> None:
         """A -> B -> A: the probes of weights that were here before have the values of then."""
-        probes = probe_prompts(checkpoint.folder, self._room - SPARE_TOKENS)
-        values = self.engine.token_logprobs(probes)
-        before = self._values.setdefault(checkpoint.weights_hash, values)
-        difference = largest_gap(values, before)
-        if not difference <= self._tolerance:
-            raise WeightMismatch(
-                f"these weights were here before and the engine is {difference:.6f} nats from what it said then"
-            )
+        before = self._values.setdefault(checkpoint.weights_hash, self.engine.probed)
+        gap = largest_gap(self.engine.probed, before)
+        if not gap <= self._tolerance:
+            raise WeightMismatch(f"{gap:.6f} nats off what the engine said when it held these weights before")

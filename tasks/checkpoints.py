@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,23 @@ from tasks.errors import UserError
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
 CHUNK_BYTES = 1 << 22
+ADAPTER_CONFIG = "adapter_config.json"
+LORA_KEYS: dict[str, Any] = {
+    "r": None,
+    "lora_alpha": None,
+    "target_modules": None,
+    "exclude_modules": None,
+    "fan_in_fan_out": False,
+    "use_rslora": False,
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "layers_to_transform": None,
+    "layers_pattern": None,
+}
+"""What decides the weights that a LoRA adapter stands for, with the values of adapters that do not say."""
+NOT_READ = {"peft_type", "task_type", "base_model_name_or_path", "peft_version", "revision", "auto_mapping"}
+NOT_READ |= {"inference_mode", "init_lora_weights", "lora_dropout", "megatron_core", "qalora_group_size"}
+"""Keys of an adapter's config that change nothing once it is trained, as long as the others are not set."""
 AGAIN = "copy or save the checkpoint again"
 
 
@@ -46,11 +63,15 @@ class StoredTensor(NamedTuple):
 def inspect_checkpoint(folder: Path) -> Checkpoint:
     """Check config, weights and tokenizer of an HF folder, and hash what decides its answers.
 
+    A folder with a LoRA adapter (peft) counts as its base with the adapter.
+
     Raises:
         UserError: anything missing, truncated, corrupt or not in safetensors.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the path of a checkpoint folder")
+    if is_adapter(folder):
+        return _inspect_adapter(folder)
     config = read_json(folder / "config.json")
     files = weight_files(folder)
     tensors = [tensor for file in files for tensor in read_header(file)]
@@ -61,9 +82,56 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, _hash_tensors(tensors), tokenizer_hash, size, _asking_hash(folder))
 
 
+def is_adapter(folder: Path) -> bool:
+    """Say whether a folder holds a LoRA adapter (peft) and no whole model."""
+    return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
+
+
 def model_folder(folder: Path) -> Path:
-    """Return the folder of config and tokenizer: that of the base where `folder` holds a LoRA adapter."""
-    return folder
+    """Return the folder of config and tokenizer: that of the base where `folder` holds a LoRA adapter.
+
+    Raises:
+        UserError: the base is not on this machine.
+    """
+    if not is_adapter(folder):
+        return folder
+    named = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    base = folder / str(named or "")  # an absolute path stays what it is
+    if not named or not base.is_dir() or is_adapter(base):
+        raise UserError(
+            f"{folder / ADAPTER_CONFIG}: base_model_name_or_path={named!r} is no model's folder on this "
+            "machine; write its path there, absolute or from the adapter's folder"
+        )
+    return base
+
+
+def _inspect_adapter(folder: Path) -> Checkpoint:
+    """Check an adapter and its base; the weights' hash covers both and how they are put together."""
+    config = read_json(folder / ADAPTER_CONFIG)
+    if config.get("peft_type") != "LORA":
+        raise UserError(
+            f"{folder / ADAPTER_CONFIG}: peft_type={config.get('peft_type')!r}, only 'LORA' is read; "
+            "merge it with peft and save the whole model"
+        )
+    others = {key: config[key] for key in config.keys() - LORA_KEYS.keys() - NOT_READ}
+    odd = sorted(key for key, value in others.items() if value not in (None, False, "none", [], {}))
+    if odd:
+        raise UserError(
+            f"{folder / ADAPTER_CONFIG}: {odd[0]}={others[odd[0]]!r} is not read here; "
+            "merge it with peft and save the whole model"
+        )
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        found = "only adapter_model.bin" if (folder / "adapter_model.bin").is_file() else "no weights"
+        raise UserError(f"{folder}: {found}; want {file.name}: save with safetensors")
+    base = inspect_checkpoint(model_folder(folder))
+    own = folder / "tokenizer.json"
+    if own.is_file() and hashlib.sha256(own.read_bytes()).hexdigest() != base.tokenizer_hash:
+        raise UserError(f"{own}: another tokenizer than its base's; merge it and save the whole model")
+    put_together = {key: config.get(key, default) for key, default in LORA_KEYS.items()}
+    parts = [base.weights_hash, _hash_tensors(read_header(file)), put_together]
+    weights_hash = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return replace(base, folder=folder, weights_hash=weights_hash, bytes=base.bytes + file.stat().st_size)
 
 
 def _asking_hash(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -62,6 +63,7 @@ def run_cli(main: Callable[[], None]) -> int:
     """Call `main` and turn the errors meant for people into one line and an exit code."""
     try:
         main()
+        sys.stdout.flush()  # here, where a full disk can still be told
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
@@ -71,12 +73,24 @@ def run_cli(main: Callable[[], None]) -> int:
     except (
         BrokenPipeError
     ):  # `| head` has read enough: what is left to flush goes nowhere, and it is not done
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere()
         return INTERRUPTED
+    except OSError as error:  # of what is printed: every file of ours names itself (tasks.files.writing)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        _write_nowhere()
+        where = error.filename or "the file that the output goes to"
+        print(f"failed: {where}: not written, no room on its disk; make room and try again", file=sys.stderr)
+        return INFRASTRUCTURE
     except (Interrupted, KeyboardInterrupt) as stop:
         print(f"stopped: {str(stop) or 'interrupted'}; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _write_nowhere() -> None:
+    """Let what is still to be flushed go nowhere, or the interpreter would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def stop_on_sigterm() -> None:

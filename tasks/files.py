@@ -141,7 +141,7 @@ def only_one(out: Path) -> Iterator[None]:
 
 @contextmanager
 def in_turn(path: Path) -> Iterator[None]:
-    """Hold a lock file, made when missing; who comes second waits. It goes with the process, however that ends."""
+    """Hold a lock file, made when missing; who comes second waits. The lock goes with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

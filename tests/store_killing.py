@@ -67,7 +67,17 @@ def tell(what: str, at: int, out: Path, **facts: object) -> None:
     found = store.verify()
     held = store.held(sample_key(REQUEST))
     names = sorted(path.suffix for path in store.folder.glob("*") if not path.name.startswith("."))
-    line = {"what": what, "at": at, "held": len(held), "problems": found.problems, "names": names, **facts}
+    sums = store.folder / "SHA256SUMS"
+    listed = len(sums.read_text().splitlines()) if sums.exists() else 0
+    line = {
+        "what": what,
+        "at": at,
+        "held": len(held),
+        "problems": found.problems,
+        "names": names,
+        "unlisted": names.count(".jsonl") - listed,
+        **facts,
+    }
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

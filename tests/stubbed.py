@@ -1,13 +1,13 @@
-"""The benchmark's own command line and worker, with a stub for the model and one for the grader: seconds a run.
+"""The benchmark's own command line and worker, with stubs for model and grader: seconds a run.
 
     python tests/stubbed.py run SUITE ...       as `python -m benchmark run SUITE ...`
     python tests/stubbed.py worker SUITE ...    as `python -m benchmark.executor SUITE ...`
     python tests/stubbed.py train --out OUT --seed N --set ...    as a trainer that writes checkpoints at once
 
-Processes, leases, store, grades, rows and the ledger are the real ones. A file named by STUB_DIE makes a worker
-fail: it names the end of a checkpoint's path and how: "kill" and "once" (deletes the file first) die there, "raise"
-raises, "delete" deletes the checkpoint. STUB_PAUSE is how many seconds a block takes; with STUB_JUMP the time of day
-leaps about.
+Processes, leases, store, grades, rows and the ledger are the real ones. A file named by STUB_DIE makes
+a worker fail: it names the end of a checkpoint's path and how: "kill" and "once" (deletes the file first) die
+there, "raise" raises, "delete" deletes the checkpoint. STUB_PAUSE is how many seconds a block takes; with
+STUB_JUMP the time of day leaps about.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def train(words: Sequence[str]) -> None:
         write_text(out / f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     for step in STEPS:
         folder = out / "checkpoints" / f"step_{step:06d}"
-        if folder.exists() or (out / "last").exists() and (out / "last").read_text() >= f"{step:06d}":
+        if folder.exists() or f"{step:06d}" <= (
+            (out / "last").read_text() if (out / "last").exists() else ""
+        ):
             continue
         time.sleep(float(os.environ.get("STUB_PAUSE", "0")))
         number = 1000 * arm + 100 * seed + step if step else 0
@@ -147,7 +149,7 @@ def write_table(arguments: Any, engine: str | None, timing: dict[str, str]) -> N
     from benchmark.commands.common import chosen_suite
     from benchmark.rows import read_rows, to_frame
 
-    suite, out = chosen_suite(arguments)
+    _, out = chosen_suite(arguments)
     frame = to_frame(read_rows(out / "rows.jsonl")).drop(columns=sorted(TIMES))
     frame = frame.sort_values(["task", "split", "arm", "seed", "step", "metric"])
     frame.to_csv(out / "table.csv", index=False)

@@ -11,11 +11,25 @@ import pytest
 
 from benchmark.rows import read_rows
 from benchmark.runs import distinct_checkpoints, read_runs
+from benchmark.store import open_store
 from benchmark.suite import run_folder
 from tasks.catalog import load_problems, task_version
 from tasks.checkpoints import inspect_checkpoint
+from tasks.errors import UserError
 from tasks.schema import Problem, Split
-from tests.toy import ENGINE, RIGHT, SIZE, all_rows, by_place, find_unit, make_suite, write_suite, write_texts
+from tests.toy import (
+    EFFECTIVE,
+    ENGINE,
+    RIGHT,
+    SIZE,
+    all_rows,
+    by_place,
+    find_unit,
+    make_suite,
+    texts,
+    write_suite,
+    write_texts,
+)
 
 
 @pytest.fixture
@@ -138,3 +152,33 @@ def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
     all_rows(make_suite(kind="smoke"), out)
     kinds = [row.kind for row in read_rows(out / "rows.jsonl")]
     assert kinds == ["real"] * 18 + ["smoke"] * 18
+
+
+def test_what_is_judged_may_not_change_after_the_fact(out: Path) -> None:
+    all_rows(make_suite(), out)
+    with pytest.raises(UserError, match=r"measured under other \[endpoints\] than suite 'toy' declares"):
+        all_rows(make_suite(endpoints={"margin": 0.05}), out)
+    lines = [json.loads(line) | {"endpoints": ""} for line in (out / "rows.jsonl").read_text().splitlines()]
+    (out / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert {row.endpoints for row in all_rows(make_suite(), out)} == {make_suite().endpoints.digest()}
+
+
+def test_how_the_weights_got_into_the_engine_is_noted(out: Path) -> None:
+    suite = make_suite(temperature=0.5)
+    for how in ("opened", "swapped", "restarted: the proof failed"):
+        with open_store(out).writer("w") as writer:
+            for place in RIGHT:
+                for split in SIZE:
+                    unit = find_unit(suite, out, place, split)
+                    effective = EFFECTIVE | {
+                        "weights": how if place[0] == "grpo" else "swapped",
+                        "device": how[:6],
+                    }
+                    writer.append(unit.request, effective, texts(suite, split, 0))
+        rows = all_rows(suite, out)  # the grades stay, and what is known about their texts grows
+    assert {row.arm: row.weights_note for row in rows} == {
+        "base": "",
+        "grpo": "restarted: the proof failed",
+        "lambda_grpo": "",
+    }
+    assert {(row.device, row.wall_s) for row in rows} == {("opened, restar, swappe", 4.5)}

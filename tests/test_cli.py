@@ -56,7 +56,19 @@ def call(here: Path, words: str | list[str], *paths: Path) -> subprocess.Complet
         ("benchmark run embedded --set seeds", ["--set 'seeds'", "want key=value"]),
         ("benchmark run embedded --engine vlm", ["--engine", "'vlm'", "vllm"]),
         ("benchmark run embedded --jobs 0", ["--jobs", "0 is too few, want 1 or more"]),
-        ("benchmark generate embedded --worker 2/2", ["--worker '2/2'", "for example 0/2"]),
+        ("benchmark generate embedded --jobs 0", ["--jobs", "0 is too few, want 1 or more"]),
+        ("benchmark generate embedded --engine transformers", ["grpo seed 0 was not trained"]),
+        (
+            "benchmark run embedded --dry-run --set train.stepz=3",
+            ["unknown key 'stepz'", "did you mean 'steps'?"],
+        ),
+        ("benchmark run embedded --dry-run --set recipe=embeded", ["recipe 'embeded'", "'embedded'?"]),
+        ("benchmark run embedded --set train.task=ad2", ["unknown task 'ad2'", "did you mean 'add2'?"]),
+        ("benchmark run embedded --set train.policy=embeded", ["policy 'embeded'", "'embedded'?"]),
+        (
+            "benchmark run embedded --dry-run --set retention.keep_lst=1",
+            ["retention.keep_lst", "'keep_last'?"],
+        ),
         ("benchmark score embedded --engine transformers", ["grpo seed 0 was not trained", "run the suite"]),
         ("benchmark report embedded", ["rows.jsonl: no results there", "python -m benchmark run"]),
         ("benchmark frobnicate", ["'frobnicate'", "run", "see python -m benchmark --help"]),
@@ -193,12 +205,41 @@ def test_a_damaged_manifest_is_named(here: Path, blocked: Path, text: str) -> No
     assert "delete the run folder and run the suite to train it again" in done.stderr
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path, blocked: Path) -> None:
-    done = call(here, "benchmark run smoke --dry-run --jobs 3 --set seeds=[4,5,6]", blocked)
+def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path) -> None:
+    words = "benchmark run smoke --dry-run --jobs 3 --set seeds=[4,5,6] --engine transformers"
+    done = call(here, words)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("suite smoke (smoke): ")
-    for part in ("grpo", "lambda_grpo", "3 seeds", "3 at a time", "add2", "greedy", "results/local/smoke"):
+    for part in (
+        *("grpo", "lambda_grpo", "3 seeds", "3 at a time", "add2", "greedy", "results/local/smoke"),
+        "runs         6 to do, 0 there already",
+        "checkpoints  18 to do, 0 there already",  # step 0 of every run too
+        "units        26 to do, 0 there already",  # (1 + 6 x 2) x 2 splits
+        "completions  9984 to do, 0 there already",  # 13 x (256 + 512)
+        "at most 159,744 (every completion as long as it may be)",
+        "training unknown until the first step; generating unknown until the first block of every task",
+    ):
         assert part in done.stdout
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "max_new_tokens=3000",
+            "task 'add2' validation: its longest prompt has 7 tokens, with the completion",
+        ),
+        ("train.policy=walker", "task 'add2' cannot be asked of"),
+        ("tasks=['sums1']", "no chat template; use a chat model"),
+    ],
+)
+def test_a_policy_that_cannot_be_asked_is_refused_before_it_is_trained(
+    here: Path, words: str, told: str
+) -> None:
+    done = call(here, ["benchmark", "run", "smoke", "--dry-run", "--engine", "transformers", "--set", words])
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert told in done.stderr
     assert list(here.iterdir()) == []
 
 
@@ -239,3 +280,21 @@ def test_what_ends_a_program_early_is_no_success(raised: str, told: str) -> None
     code = f"{head}def main():\n    raise {raised}\nsys.exit(run_cli(main))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, told)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_full_disk_under_the_output_is_one_line(flush: bool) -> None:
+    head = "import sys; from tasks.errors import run_cli\n"
+    code = f"{head}sys.exit(run_cli(lambda: print('much', flush={flush})))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    told = "failed: the file that the output goes to: not written, no room on its disk; make room and try "
+    assert (done.returncode, done.stderr) == (7, told + "again\n")

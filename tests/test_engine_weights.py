@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from tasks.engines import Engine, Request, Sampling, WeightMismatch, open_engine
 from tasks.engines.forward import score
-from tasks.engines.proof import largest_difference, probe_prompts, prove_weights
+from tasks.engines.proof import largest_gap, probe_prompts, prove_weights
 from tasks.errors import UserError
 
 FAMILIES = ["llama", "qwen2", "gpt2"]
@@ -112,7 +112,7 @@ def test_prove_weights_names_the_numbers(tiny: ModuleType, tiny_policy: Path, tm
     trusted = score(load(tiny_policy), probes, 2)
     assert prove_weights(engine, probes, trusted, 1e-5) < 1e-5
     trusted[1][2] += 0.25
-    assert largest_difference(engine, probes, trusted) == pytest.approx(0.25, abs=1e-5)
+    assert largest_gap(engine.token_logprobs(probes), trusted) == pytest.approx(0.25, abs=1e-5)
     with pytest.raises(WeightMismatch, match=r"0\.250\d+ nats off .* at most 0.001"):
         prove_weights(engine, probes, trusted, 1e-3)
     trusted[1][2] = float("nan")

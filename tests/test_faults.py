@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -157,12 +158,14 @@ def test_a_checkpoint_that_kills_twice_is_quarantined(
     assert bench.table() == straight
 
 
+@pytest.mark.slow
 def test_workers_that_all_die_are_the_machine_s_fault(bench: Bench) -> None:
     bench.die("raise", "")
     done = bench.run()
     one_line(done, 7, "workers die at every checkpoint and nothing was finished", "CUDA error", "generate_")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_deleted_mid_way_is_named(bench: Bench, straight: bytes) -> None:
     bench.die("delete")
     one_line(
@@ -176,6 +179,7 @@ def test_a_checkpoint_deleted_mid_way_is_named(bench: Bench, straight: bytes) ->
     assert bench.table() == straight
 
 
+@pytest.mark.slow
 def test_two_runs_at_once(bench: Bench, straight: bytes) -> None:
     both = [bench.start(STUB_PAUSE="0.02") for _ in range(2)]
     ended = sorted((process.communicate(timeout=300)[1], process.returncode)[::-1] for process in both)
@@ -185,6 +189,7 @@ def test_two_runs_at_once(bench: Bench, straight: bytes) -> None:
     assert bench.table() == straight
 
 
+@pytest.mark.slow
 def test_two_generators_share_the_work(bench: Bench, straight: bytes) -> None:
     assert bench.run().returncode == 0
     shutil.rmtree(bench.out / "samples")
@@ -198,12 +203,14 @@ def test_two_generators_share_the_work(bench: Bench, straight: bytes) -> None:
     assert bench.table() == straight
 
 
+@pytest.mark.slow
 def test_a_jumping_clock(bench: Bench, straight: bytes) -> None:
     done = bench.run(STUB_JUMP="1")
     assert done.returncode == 0, done.stderr
     assert bench.table() == straight
 
 
+@pytest.mark.slow
 def test_a_torn_line_is_generated_again(bench: Bench, straight: bytes) -> None:
     kill_at_moments(lambda: bench.start(STUB_PAUSE="0.1"), 2, 9.0, random.Random(1))
     for path in (bench.out / "samples").glob("*.part"):
@@ -214,6 +221,7 @@ def test_a_torn_line_is_generated_again(bench: Bench, straight: bytes) -> None:
     assert bench.table() == straight
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_named_and_can_be_repaired(bench: Bench, straight: bytes) -> None:
     assert bench.run().returncode == 0
     shutil.rmtree(bench.out / "grades")
@@ -229,6 +237,7 @@ def test_a_flipped_byte_is_named_and_can_be_repaired(bench: Bench, straight: byt
     assert bench.table() == straight
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
 def test_a_full_disk(bench: Bench, straight: bytes) -> None:
     """The disk has room for the runs and for half of the texts."""
@@ -278,6 +287,7 @@ def test_followed_checkpoints_are_let_go_and_the_table_stays(bench: Bench, strai
     assert (bench.table(), left(bench)) == (straight, before)
 
 
+@pytest.mark.slow
 def test_the_rule_ends_the_same_without_following(bench: Bench, straight: bytes, tmp_path: Path) -> None:
     other = Bench(tmp_path / "followed")
     assert other.run("run", "--follow", *RULE).returncode == 0
@@ -287,12 +297,14 @@ def test_the_rule_ends_the_same_without_following(bench: Bench, straight: bytes,
     assert left(bench) == left(other)
 
 
+@pytest.mark.slow
 def test_more_than_was_scored_of_a_deleted_checkpoint_is_refused(bench: Bench) -> None:
     assert bench.run("run", *RULE).returncode == 0
     done = bench.run("run", *RULE, "--set", "tasks=['sums1','add2']")
     one_line(done, 2, "scored and deleted by the retention rule", "delete the run folder")
 
 
+@pytest.mark.slow
 def test_killed_while_it_follows(bench: Bench, straight: bytes) -> None:
     rng = random.Random(11)
     killed = kill_at_moments(lambda: bench.start("run", "--follow", *RULE, STUB_PAUSE="0.05"), 4, 9.0, rng)
@@ -303,6 +315,7 @@ def test_killed_while_it_follows(bench: Bench, straight: bytes) -> None:
     assert all(len(names) <= 3 for names in left(bench).values())
 
 
+@pytest.mark.slow
 def test_generate_follows_trainers_of_others(bench: Bench, straight: bytes) -> None:
     follower = bench.start("generate", "--follow")
     train = [sys.executable, str(ROOT / "tests/stubbed.py"), "train"]
@@ -319,16 +332,14 @@ def test_generate_follows_trainers_of_others(bench: Bench, straight: bytes) -> N
 
 def test_a_refused_command_leaves_no_claim(bench: Bench) -> None:
     """The trainer refuses: nothing was done, so another suite may have the folder."""
-    (bench.folder / "arms.toml").write_text(
-        "".join(
-            f'[{arm}]\nsummary = "x"\ncommand = ["{{python}}", "-c", "import sys; sys.exit(\'error: no\') or 2"]\n'
-            for arm in ("grpo", "lambda_grpo")
-        ).replace("sys.exit('error: no') or 2", "print('error: no', file=sys.stderr); sys.exit(2)")
-    )
+    code = "import sys; print('error: no', file=sys.stderr); sys.exit(2)"
+    arm = f'summary = "x"\ncommand = ["{{python}}", "-c", {json.dumps(code)}]\n'
+    (bench.folder / "arms.toml").write_text(f"[grpo]\n{arm}[lambda_grpo]\n{arm}")
     one_line(bench.run(), 2, "error: no")
     assert [path.name for path in bench.out.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_a_folder_may_grow(bench: Bench) -> None:
     """More seeds and tasks add what is missing and nothing else."""
     assert bench.run("run", "--set", "seeds=[0]").returncode == 0
@@ -368,7 +379,7 @@ def test_the_real_command_survives_kills(tmp_path: Path) -> None:
     rng, killed = random.Random(17), 0
     out, again = tmp_path / "killed", 0
     while killed < 20:
-        killed += kill_at_moments(lambda: start(out), 1, wall_s * 0.8, rng)
+        killed += kill_at_moments(partial(start, out), 1, wall_s * 0.8, rng)
         if (out / "report.csv").exists():  # whole: the next kills meet a new run
             same_tables(out, tmp_path / "straight")
             again += 1

@@ -97,7 +97,10 @@ class SeedEngine(DictEngine):
         super().__init__(tokenizer, {})
         self.device, self.calls = device, calls
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = True
+    ) -> list[list[Completion]]:
+        del logprobs
         self.sampling.append(sampling)
         if len(self.sampling) > self.calls:
             raise InfrastructureError("the engine died")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -322,3 +323,29 @@ def test_more_than_half_a_percent_errors_end_a_run(
 def test_the_complaint_shows_what_failed() -> None:
     with pytest.raises(InfrastructureError, match=r"more than 0.5% .*sqrt.*no verdict"):
         check_error_rate([ERROR] * 3)
+
+@pytest.mark.parametrize("wait_s", [0.05, 0.3])
+def test_ctrl_c_while_workers_start_prints_nothing_of_theirs(wait_s: float) -> None:
+    """A terminal sends it to every process of the group, also to one that is still importing."""
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from tasks.errors import run_cli; from tasks.grading import pool\n"
+        "def main():\n"
+        "    print('ready', flush=True)\n"
+        "    pool.judge_all([('x+1', '1+x')] * 50)\n"
+        "sys.exit(run_cli(main))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(wait_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, "stopped: interrupted; the same command goes on from here\n")

@@ -82,7 +82,7 @@ def test_items_of_a_template_share_their_cluster(out: Path, monkeypatch: pytest.
 
 
 def test_missing_grades_and_rows_say_what_to_run(out: Path) -> None:
-    with pytest.raises(UserError, match="rows.jsonl: no results there; run"):
+    with pytest.raises(UserError, match=r"rows\.jsonl: no results there; run"):
         item_scores(out, make_suite())
     all_rows(make_suite(), out)
     grades_path(out, find_unit(make_suite(), out, ("grpo", 0, 2)).key).unlink()

@@ -1,4 +1,4 @@
-"""Scoring and aggregating, killed at file calls, end with the bytes of an undisturbed run; so do two at once."""
+"""Scoring and aggregating, killed at file calls, end as an undisturbed run; so do two at once."""
 
 from __future__ import annotations
 

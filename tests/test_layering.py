@@ -14,8 +14,10 @@ MAY_IMPORT: dict[str, set[str]] = {"tasks": set(), "trainer": {"tasks"}, "benchm
 OURS = MAY_IMPORT.keys() | {"tests"}
 
 HEAVY = {
+    "tasks.engines.adapters",
     "tasks.engines.forward",
     "tasks.engines.proof",
+    "tasks.engines.readback",
     "tasks.engines.transformers_engine",
     "tasks.engines.vllm_engine",
     "tasks.grading.preload",

@@ -1,4 +1,4 @@
-"""A unit's grades to numbers: all items at once give, to the bit, what the definitions give for each alone."""
+"""A unit's grades to numbers: all items at once give, to the bit, what each gives alone."""
 
 from __future__ import annotations
 
@@ -99,14 +99,19 @@ def grades_of(said: Sequence[str | None]) -> dict[tuple[str, int], Grade]:
 
 
 def test_the_order_of_the_lines_and_samples_beyond_those_asked_change_nothing(tmp_path: Path) -> None:
-    graded = grades_of(["7", "3", "3", "7", "7", "7"])
+    said = {"t/000": "733777", "t/001": "377333"}
+    graded = {
+        (item, index): Grade(status=Status.CORRECT if one == "7" else Status.WRONG, answer=one)
+        for item, answers in said.items()
+        for index, one in enumerate(answers)
+    }
     table = stored(tmp_path / "x.parquet", graded)
-    shuffled = table.take(pa.array([5, 2, 0, 4, 1, 3]))
+    shuffled = table.take(pa.array([5, 2, 0, 4, 1, 3, 11, 7, 6, 9, 8, 10]))
+    want = [sample_metrics([graded[one.id, at] for at in range(4)], 4) for one in problems(2)]
     for one in (table, shuffled, pa.concat_tables([shuffled.slice(0, 2), shuffled.slice(2)])):
-        metrics = item_metrics(arrange(one, problems(1), 4, "x"))
-        assert {name: float(values[0]) for name, values in metrics.items()} == sample_metrics(
-            list(graded.values())[:4], 4
-        )
+        metrics = item_metrics(arrange(one, problems(2), 4, "x"))
+        for at, alone in enumerate(want):
+            assert {name: float(values[at]) for name, values in metrics.items()} == alone
 
 
 def test_wrong_choices_vote_as_letters(tmp_path: Path) -> None:
@@ -135,7 +140,7 @@ def test_an_item_without_a_verdict_has_no_value(tmp_path: Path) -> None:
         (
             [],
             2,
-            "2 of 1 items x 2 samples have no grade, .* run `python -m benchmark generate SUITE`, then `score`",
+            "2 of 1 items x 2 samples have no grade, .*; run `python -m benchmark generate SUITE`, then `sc",
         ),
     ],
 )
@@ -148,7 +153,7 @@ def test_missing_is_not_wrong(tmp_path: Path, said: list[str], count: int, messa
 def test_two_grades_of_one_sample_and_grades_of_other_items_are_refused(tmp_path: Path) -> None:
     table = stored(tmp_path / "x.parquet", grades_of(["7", "3"]))
     with pytest.raises(
-        UserError, match="1 of 1 items x 2 samples do not have one grade each, .* sample 1 of t/000"
+        UserError, match=r"1 of 1 items x 2 samples do not have one grade each, .* sample 1 of t/000"
     ):
         arrange(pa.concat_tables([table, table.slice(1)]), problems(1), 2, "x")
     with pytest.raises(UserError, match="grades of 't/000', which is none of its 0 items"):

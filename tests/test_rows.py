@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from benchmark.rows import append_rows, read_rows, to_frame
+from benchmark.rows import TAIL, append_rows, read_rows, to_frame
 from tasks.errors import UserError
 
 
@@ -83,3 +85,43 @@ def test_no_rows_make_an_empty_frame_with_every_column(make_row):
     frame = to_frame([])
     assert list(frame.columns) == list(make_row().model_dump())
     assert frame.empty
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_refused_on_both_sides(tmp_path, make_row, number):
+    path = tmp_path / "rows.jsonl"
+    append_rows(path, [make_row()])
+    with path.open("a") as file:
+        file.write(make_row().model_dump_json().replace('"value":0.5', f'"value":{number}') + "\n")
+    with pytest.raises(UserError, match=r"rows\.jsonl:2: not a result row \(value: .*finite"):
+        read_rows(path)
+    with pytest.raises(ValueError, match="finite number"):
+        make_row(value=float(number))
+
+
+def test_a_row_of_another_schema_says_where_it_came_from(tmp_path, make_row):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(make_row().model_dump_json().replace('"schema_version":1', '"schema_version":2') + "\n")
+    with pytest.raises(UserError, match=r"rows\.jsonl:1: .*another version of this project: use that one"):
+        read_rows(path)
+
+
+def test_rows_from_before_a_column_still_read(tmp_path, make_row):
+    path = tmp_path / "rows.jsonl"
+    new = json.loads(make_row().model_dump_json())
+    old = {name: new[name] for name in new if name not in ("weights_note", "endpoints", "missing", "n_loose")}
+    path.write_text("".join(json.dumps(one) + "\n" for one in (old, new)))
+    assert read_rows(path) == [make_row(), make_row()]
+    assert len(to_frame(read_rows(path))) == 1
+
+
+def test_a_torn_line_longer_than_what_is_read_at_a_time(tmp_path, make_row):
+    path = tmp_path / "rows.jsonl"
+    append_rows(path, [make_row()])
+    with path.open("ab") as file:
+        file.write(b"x" * (3 * TAIL))
+    append_rows(path, [make_row(step=20)])
+    assert read_rows(path) == [make_row(), make_row(step=20)]
+    path.write_bytes(b"x" * (2 * TAIL))
+    append_rows(path, [make_row()])
+    assert read_rows(path) == [make_row()]

@@ -1,4 +1,4 @@
-"""Run folders as the scorer reads them: what is missing, unequal or damaged is named before anything is scored."""
+"""Run folders as the scorer reads them: what is missing, unequal or damaged is named first."""
 
 from __future__ import annotations
 

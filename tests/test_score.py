@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import benchmark.score
 from benchmark.grades import grades_path, read_grades
 from benchmark.rows import read_rows
 from benchmark.runs import read_runs
-from benchmark.score import score
+from benchmark.score import score, text_hash
 from benchmark.store import open_store
 from tasks.catalog import find_task
+from tasks.engines import Finish
 from tasks.errors import InfrastructureError, UserError
 from tasks.grading import Asked, grade_all
 from tasks.schema import Grade, Status
@@ -92,6 +94,13 @@ def test_a_line_says_what_the_grader_said(out: Path) -> None:
     assert header.request["task"] == "sums1"
 
 
+def test_a_text_that_was_cut_off_is_another_text() -> None:
+    sample = texts(make_suite(), "test", 0)[0]
+    assert text_hash(sample) == text_hash(replace(sample, tokens=9, seed=1))
+    assert text_hash(sample) != text_hash(replace(sample, finish=Finish.LENGTH))
+    assert text_hash(sample) != text_hash(replace(sample, text="\ud800"))  # no UTF-8, and no crash
+
+
 def test_more_samples_are_graded_alone(out: Path, asked: list[int]) -> None:
     write_texts(make_suite(samples=2, temperature=0.5), out, RIGHT)
     run_score(out, samples=2, temperature=0.5)
@@ -131,6 +140,20 @@ def test_a_text_that_was_generated_anew_is_graded_anew(out: Path, asked: list[in
     changed = [(row.arm, row.seed, row.step) for row in read_rows(out / "rows.jsonl")[len(first) :]]
     assert changed == [("grpo", 1, 4)] * 2
     assert len(again) == len(first)
+
+
+def test_a_text_that_went_takes_its_grade_along(out: Path, asked: list[int]) -> None:
+    many, few = (make_suite(samples=count, temperature=0.5) for count in (2, 1))
+    write_texts(many, out, RIGHT)
+    all_rows(many, out)
+    for shard in (out / "samples").glob("*.jsonl"):
+        shard.unlink()
+    write_texts(few, out, RIGHT)
+    asked.clear()
+    all_rows(few, out)
+    assert sum(asked) == 0
+    _, table = read_grades(grades_path(out, find_unit(few, out, ("grpo", 1, 4)).key))
+    assert set(table["index"].to_pylist()) == {0}
 
 
 def test_a_deleted_file_of_grades_comes_back_as_it_was(out: Path) -> None:
@@ -177,7 +200,7 @@ def test_one_missing_sample_is_named(tmp_path: Path) -> None:
             kept = [one for at, one in enumerate(whole) if (split, at) != ("test", 7)]
             writer.append(find_unit(make_suite(), tmp_path, place, split).request, EFFECTIVE, kept)
     with pytest.raises(
-        UserError, match="1 of 80 items x 1 samples have no grade, .* sample 0 of sums1/test/0007"
+        UserError, match=r"1 of 80 items x 1 samples have no grade, .* sample 0 of sums1/test/0007"
     ):
         all_rows(make_suite(), tmp_path)
     assert not (tmp_path / "rows.jsonl").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,8 @@ from transformers import AutoModelForCausalLM
 
 from tasks.engines import Completion, Finish, Request, Sampling, WeightMismatch, open_engine
 from tasks.engines.forward import score
-from tasks.engines.proof import probe_prompts, prove_weights
+from tasks.engines.proof import probe_prompts, prove_weights, stored_tensors
+from tasks.engines.readback import read_back
 from tasks.engines.select import vllm_installed
 from tasks.errors import UserError
 from tasks.seeds import derive_seed
@@ -92,6 +94,13 @@ def test_logprobs_are_those_of_the_sampling_distribution(
             logp_tv = (logits_tv.double() / temperature).log_softmax(-1)[len(request.prompt) - 1 :]
             wanted = [row[token].item() for row, token in zip(logp_tv, got.tokens, strict=True)]
             assert got.logprobs == pytest.approx(wanted, **NOISE)
+
+
+def test_without_logprobs_the_tokens_are_the_same(engine: Any, mixed_requests: MixedRequests) -> None:
+    for sampling in (SAMPLED, GREEDY):
+        full = engine.generate(mixed_requests(), sampling)
+        bare = engine.generate(mixed_requests(), sampling, logprobs=False)
+        assert bare == [[replace(one, logprobs=()) for one in group] for group in full]
 
 
 def test_top_p_draws_from_the_nucleus_alone_and_is_read_back(engine: Any, folders: dict[str, Path]) -> None:
@@ -218,12 +227,47 @@ def test_weights_left_out_are_noticed(engine: Any, folders: dict[str, Path]) -> 
         engine.update(weights[:-1])
 
 
+def test_every_stale_tensor_is_named(engine: Any, folders: dict[str, Path]) -> None:
+    """What the engine holds against files that differ in one tensor, or in one element of one."""
+    engine.swap(folders["llama-0"])
+    held = dict(stored_tensors(folders["llama-0"]))
+
+    def read(weights: dict[str, torch.Tensor]) -> Any:
+        (found,) = engine._llm.apply_model(partial(read_back, weights=weights))
+        return found
+
+    assert read(held) == ([], [])
+    assert engine.unseen == []
+    for name, tensor in held.items():
+        changed = tensor.clone()
+        changed.view(-1)[-1] += 0.1 * tensor.abs().mean()
+        assert name in read(held | {name: changed}).stale, name
+    assert read(held | {"model.odd.weight": torch.ones(2)}).unseen == ["model.odd.weight"]
+    without = {name: tensor for name, tensor in held.items() if "layers.1.mlp.down_proj" not in name}
+    assert read(without).unseen == ["model.layers.1.mlp.down_proj.weight"]
+
+
+def test_a_tied_head_that_stays_stale_is_named(
+    engine: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU build's silent fault: the embedding is new, the packed head is not."""
+    engine.swap(folders["llama-0"])
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.engines.vllm_engine.repack_head", lambda model: None)
+        with pytest.raises(WeightMismatch, match=r"'model.embed_tokens.weight' in vLLM differs .*1 do"):
+            engine.swap(folders["llama-1"])
+    engine.swap(folders["llama-1"])
+
+
 def test_stale_weights_are_noticed(
     engine: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.swap(folders["llama-0"])
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_reload", lambda weights: None)
+        with pytest.raises(WeightMismatch, match="in vLLM differs from the file"):
+            engine.swap(folders["llama-1"])
+        patch.setattr("tasks.engines.vllm_engine.read_back", lambda model, weights: ([], []))
         with pytest.raises(WeightMismatch, match="nothing it says may be used"):
             engine.swap(folders["llama-1"])
 
@@ -270,6 +314,9 @@ def test_bfloat16_swaps_and_notices_stale_weights(
 ) -> None:
     engine.swap(folders["llama-1"])
     monkeypatch.setattr(engine, "_reload", lambda weights: None)
+    with pytest.raises(WeightMismatch, match=r"in vLLM differs from the file .20 do"):
+        engine.swap(folders["llama-0"])
+    monkeypatch.setattr("tasks.engines.vllm_engine.read_back", lambda model, weights: ([], []))
     with pytest.raises(WeightMismatch, match="nothing it says may be used"):
         engine.swap(folders["llama-0"])
 

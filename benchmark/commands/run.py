@@ -30,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> None:
     suite, out = chosen_suite(arguments)
     from benchmark.claim import check_claim
     from benchmark.generate import check_sets
-    from benchmark.plan import amounts, ask_trainers, check_asking, describe, table
+    from benchmark.plan import amounts, ask_trainers, check_asking, count_done, describe, table
     from benchmark.run import default_jobs, run_suite
     from benchmark.store import open_store
 
@@ -39,6 +39,7 @@ def _run(arguments: argparse.Namespace) -> None:
     jobs = arguments.jobs or default_jobs()
     print(describe(suite, out, jobs), flush=True)
     words = [arguments.suite, *overrides(arguments)]
+    count_done(suite, out)  # a damaged manifest costs no waiting
     outlook = ask_trainers(suite)
     check_asking(words, outlook)
     engine = decoding_engine(arguments, suite)

@@ -34,9 +34,9 @@ def work_items(suite: Suite, checkpoints: Sequence[Checkpoint], store: Store, en
                 missing += lacking
         if units and not checkpoint.folder.is_dir():
             raise UserError(
-                f"{checkpoint.folder}: scored and deleted by the retention rule, and the suite wants more of its "
-                f"texts now ({units[0][0]} {units[0][1]}); ask for what was asked then, or delete the run folder "
-                f"{checkpoint.folder.parent.parent} to train it again"
+                f"{checkpoint.folder}: scored and deleted by the retention rule, and the suite wants more of "
+                f"its texts now ({' '.join(units[0])}); ask for what was asked then, or delete the run "
+                f"folder {checkpoint.folder.parent.parent} to train it again"
             )
         if units:
             items.append(WorkItem(checkpoint, tuple(units), missing))

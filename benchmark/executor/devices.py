@@ -10,8 +10,8 @@ import subprocess
 def devices() -> list[str]:
     """Return the GPUs that this process may use; none is a machine whose CPU does the work.
 
-    `CUDA_VISIBLE_DEVICES` is taken at its word where it is set; otherwise the driver's own tool is asked, which
-    costs no import of torch and no memory on a device.
+    `CUDA_VISIBLE_DEVICES` is taken at its word where it is set; otherwise the driver's own tool is asked,
+    which costs no import of torch and no memory on a device.
     """
     told = os.environ.get("CUDA_VISIBLE_DEVICES")
     if told is not None:

@@ -1,7 +1,7 @@
 """Grades of ten million samples to all tables: `python -m benchmark.perf.aggregate --out results/perf`.
 
-The grades are made up and written as `score` writes them; then `python -m benchmark aggregate` runs on them in
-a process of its own, from starting Python to the last table. The peak is that process's.
+The grades are made up and written as `score` writes them; then `python -m benchmark aggregate` runs on them
+in a process of its own, from starting Python to the last table. The peak is that process's.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def to_markdown(results: list[dict[str, Any]], goals: list[dict[str, Any]]) -> s
     sizes = tabulate(lines, head, tablefmt="github", disable_numparse=True)
     table = tabulate(judged, ["", "measured", "at most", "goal"], tablefmt="github", disable_numparse=True)
     about = (
-        f"`python -m benchmark aggregate` on made-up grades, {CORES} cores, a process of its own: four arms, two\n"
-        "tasks, 16 samples of an item; avg@k, pass@k, maj@k, counts, standard errors, rows, tables and curves."
+        f"`python -m benchmark aggregate` on made-up grades, {CORES} cores, a process of its own:\n"
+        "four arms, two tasks, 16 samples of an item; avg@k, pass@k, maj@k, counts, standard errors, tables."
     )
     return f"# From grades to tables\n\n{about}\n\n{sizes}\n\n{table}\n"
 

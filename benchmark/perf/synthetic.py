@@ -1,10 +1,10 @@
-"""A suite's folder with made-up grades, as large as wanted: run folders and files of grades, by the real writer."""
+"""A suite's folder with made-up grades, as large as wanted; the real writer writes them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -77,7 +77,7 @@ def _write_run(folder: Path, arm: str, seed: int, checkpoints: int) -> None:
         (place / "config.json").write_text('{"vocab_size": 1}')
         (place / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
     logged = range(1, steps[-1] + 1)
-    lines = {
+    lines: dict[str, list[dict[str, float]]] = {
         "metrics": [{"step": step, "tokens": 1000 * step} for step in logged],
         "timings": [{"step": step, "time/step_s": 0.5} for step in logged],
     }
@@ -103,7 +103,7 @@ def _write_unit(out: Path, unit: WantedUnit) -> int:
     answer_s = np.minimum(rng.geometric(0.3, len(right_s)), ANSWERS)
     votes = np.array([RIGHT, *map(str, range(1, ANSWERS + 1)), ""])
     hashes = rng.bytes(8 * len(right_s)).hex()
-    columns = {
+    columns: dict[str, Any] = {
         "item": np.repeat(items, SAMPLES),
         "index": np.tile(np.arange(SAMPLES), len(items)),
         "status": np.array([str(one) for one in STATUSES])[status_s],
@@ -113,7 +113,7 @@ def _write_unit(out: Path, unit: WantedUnit) -> int:
         "tokens": 20 + answer_s,
         "finish": np.where(status_s == 3, "length", "stop"),
         "text_hash": [hashes[at : at + 16] for at in range(0, len(hashes), 16)],
-        "detail": np.where(status_s == 4, "made up", None),
+        "detail": [("made up" if status == 4 else None) for status in status_s],
     }
     effective = [{"engine": ENGINE, "device": "cpu", "seconds": 1.0, "weights": "swapped"}]
     header = Header(request=unit.request, effective=effective, grader=GRADER_VERSION, kind="math")

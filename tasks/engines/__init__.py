@@ -59,7 +59,7 @@ class Completion:
     """Token ids; ends with the end-of-sequence token exactly when `finish` is STOP."""
     logprobs: tuple[float, ...]
     """Natural log-probability of each token under the distribution it was drawn from (at the sampling
-    temperature; at temperature 1 for greedy decoding)."""
+    temperature; at temperature 1 for greedy decoding). Empty where they were not asked for."""
     finish: Finish
 
 
@@ -68,15 +68,30 @@ class Engine(Protocol):
 
     name: str
     """"transformers" or "vllm"."""
+    probed: list[list[float]]
+    """What the engine said of fixed texts when the weights of a folder came: log p of every token but the
+    first. The same weights must always give the same; empty for a live module."""
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
-        """Decode every request; the outer list follows `requests`, the inner one follows its seeds."""
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = True
+    ) -> list[list[Completion]]:
+        """Decode every request; the outer list follows `requests`, the inner one follows its seeds.
+
+        Args:
+            requests: prompts and seeds.
+            sampling: of all of them.
+            logprobs: False where nobody reads them: a small model takes up to a tenth longer with them.
+        """
 
     def token_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
         """Return log p(token t | tokens before t) at temperature 1 for t >= 1 of every sequence."""
 
     def swap(self, folder: Path) -> None:
-        """Load the weights of another checkpoint in place and prove it (`WeightMismatch` if it fails)."""
+        """Load the weights of another checkpoint in place and prove it (`WeightMismatch` if it fails).
+
+        The proof: the tensors inside are those of the files, and fixed texts have the log-probs that a
+        float32 forward of transformers gives them. No key or value of the old weights stays cached.
+        """
 
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take new weights from the trainer's live parameters, by their names in the HF state dict."""

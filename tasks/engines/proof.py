@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.checkpoints import read_header, weight_files
+from tasks.checkpoints import is_adapter, model_folder, read_header, weight_files
 from tasks.engines import Dtype, Engine, WeightMismatch
 from tasks.errors import UserError
 
@@ -30,7 +30,7 @@ def probe_prompts(folder: Path, longest: int) -> list[list[int]]:
     """Write fixed texts with the folder's own tokenizer, at most `longest` ids each."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(model_folder(folder) / "tokenizer.json"))
     return [tokenizer.encode(text, add_special_tokens=False).ids[:longest] for text in PROBE_TEXTS]
 
 
@@ -39,13 +39,6 @@ def largest_gap(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float
     pairs = [pair for one, other in zip(ours, theirs, strict=True) for pair in zip(one, other, strict=True)]
     differences = np.abs(np.subtract(*np.array(pairs, dtype=np.float64).T))
     return float(np.nan_to_num(differences, nan=np.inf).max())
-
-
-def largest_difference(
-    engine: Engine, sequences: Sequence[Sequence[int]], expected: Sequence[Sequence[float]]
-) -> float:
-    """Return max |log p_engine(token) - expected| in nats, where a NaN on either side counts as infinity."""
-    return largest_gap(engine.token_logprobs(sequences), expected)
 
 
 def prove_weights(
@@ -65,23 +58,48 @@ def prove_weights(
     Raises:
         WeightMismatch: the engine does not hold these weights.
     """
-    difference = largest_difference(engine, sequences, expected)
-    if not difference <= tolerance:
+    return _check_gap(engine.name, engine.token_logprobs(sequences), expected, tolerance)
+
+
+def _check_gap(
+    name: str, found: Sequence[Sequence[float]], expected: Sequence[Sequence[float]], tolerance: float
+) -> float:
+    gap = largest_gap(found, expected)
+    if not gap <= tolerance:
         raise WeightMismatch(
-            f"engine {engine.name!r} is {difference:.6f} nats off a trusted forward of its weights on "
-            f"{len(sequences)} probe sequences, at most {tolerance:g} is allowed: nothing it says may be used"
+            f"engine {name!r} is {gap:.6f} nats off a trusted forward of its weights on {len(found)} probe "
+            f"sequences, at most {tolerance:g} is allowed: nothing it says may be used"
         )
-    return difference
+    return gap
+
+
+def prove_folder(engine: Engine, folder: Path, longest: int, dtype: Dtype) -> list[list[float]]:
+    """Compare the engine with a float32 forward of a folder on the CPU, on texts of at most `longest` tokens.
+
+    Returns:
+        What the engine said of the texts: `Engine.probed`.
+
+    Raises:
+        WeightMismatch: the engine does not hold the folder's weights.
+    """
+    from tasks.engines.forward import load_model, score
+
+    probes = probe_prompts(folder, longest)
+    found = engine.token_logprobs(probes)
+    _check_gap(
+        engine.name, found, score(load_model(folder, "float32", "cpu"), probes, len(probes)), TOLERANCE[dtype]
+    )
+    return found
 
 
 def check_architecture(opened: Path, folder: Path) -> None:
     """Refuse a folder whose config computes another function of the weights than that of the one opened."""
     from transformers import AutoConfig  # brings torch: not at import
 
+    from tasks.engines.forward import load_safely
+
     # AutoConfig brings both to one spelling: versions name the same thing differently.
-    ours, theirs = (
-        AutoConfig.from_pretrained(one, local_files_only=True).to_dict() for one in (opened, folder)
-    )
+    ours, theirs = (load_safely(AutoConfig, one).to_dict() for one in (opened, folder))
     keys = (ours.keys() | theirs.keys()) - NOT_ARCHITECTURE
     differing = sorted(key for key in keys if ours.get(key) != theirs.get(key))
     if differing:
@@ -90,9 +108,17 @@ def check_architecture(opened: Path, folder: Path) -> None:
 
 
 def stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, tensor) of every weight in the folder, on the CPU, in the dtype of the file."""
+    """Yield (name, tensor) of every weight in the folder, on the CPU, in the dtype of the file.
+
+    Those of a LoRA adapter are its base's with the adapter added.
+    """
     from safetensors import safe_open
 
+    if is_adapter(folder):
+        from tasks.engines.adapters import merged_tensors
+
+        yield from merged_tensors(folder)
+        return
     for file in weight_files(folder):
         read_header(file)
         with safe_open(file, framework="pt") as weights:

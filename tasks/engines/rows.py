@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.checkpoints import read_json, vocabulary
+from tasks.checkpoints import model_folder, read_json, vocabulary
 from tasks.engines import Completion, Request, Sampling
 from tasks.errors import UserError
 
@@ -28,7 +28,7 @@ def end_token_ids(folder: Path) -> frozenset[int]:
     Raises:
         UserError: none of them names one, so that no completion could ever end.
     """
-    found: set[int] = set()
+    folder, found = model_folder(folder), set[int]()
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             value = read_json(folder / name).get("eos_token_id")

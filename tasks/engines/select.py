@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from tasks.checkpoints import read_json
+from tasks.checkpoints import model_folder, read_json
 from tasks.engines import Dtype, Engine, EngineName
 from tasks.errors import UserError, closest
 
@@ -78,7 +78,7 @@ def open_engine(
 
 def _check_positions(folder: Path, max_model_len: int) -> None:
     """Beyond its last position a model fails (GPT-2) or, worse, goes on with positions it never saw."""
-    config = read_json(folder / "config.json")
+    config = read_json(model_folder(folder) / "config.json")
     last = config.get("max_position_embeddings", config.get("n_positions"))
     if isinstance(last, int) and max_model_len > last:
         raise UserError(

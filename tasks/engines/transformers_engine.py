@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import transformers
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from tasks.checkpoints import is_adapter, model_folder
 from tasks.engines import Completion, Dtype, Finish, Request, Sampling, WeightMismatch
 from tasks.engines.forward import evaluating, load_model, score
-from tasks.engines.proof import check_architecture, stored_tensors
+from tasks.engines.proof import check_architecture, probe_prompts, prove_folder, stored_tensors
 from tasks.engines.rows import SCORING, Row, check_call, end_token_ids, hand_back, plan_rows
 
 DROP_SHARE = 8
@@ -41,17 +43,24 @@ class TransformersEngine:
         A live module keeps its own dtype; where it is wider than the engine's it computes under autocast.
         """
         self._live = model is not None
-        self._dtype: str = dtype
+        self._asked, self._dtype = dtype, str(dtype)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model: Any = model if model is not None else load_model(folder, dtype, device)
+        self._model: Any = model if model is not None else load_model(model_folder(folder), dtype, device)
         if self._model.dtype.itemsize < getattr(torch, dtype).itemsize:
             self._dtype = str(self._model.dtype).removeprefix("torch.")  # a live module in lower precision
         self._device = next(self._model.parameters()).device
         self._opened, self._ends = folder, end_token_ids(folder)
         self._max_model_len = max_model_len
         self._max_sequences = max_sequences
+        self.probed: list[list[float]] = []
+        if is_adapter(folder) and not self._live:
+            self._take(folder)
+        elif not self._live:
+            self.probed = self.token_logprobs(probe_prompts(folder, max_model_len - 1))
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = True
+    ) -> list[list[Completion]]:
         """Decode prompts of like length side by side; every prompt is computed once, whatever its seeds."""
         check_call(requests, sampling, self._max_model_len)
         rows = plan_rows(requests, greedy=sampling.temperature == 0)
@@ -59,6 +68,8 @@ class TransformersEngine:
         with evaluating(self._model), torch.no_grad(), self._precision():
             for start in range(0, len(rows), self._max_sequences):
                 done += self._decode(rows[start : start + self._max_sequences], sampling)
+        if not logprobs:
+            done = [replace(one, logprobs=()) for one in done]
         return hand_back(requests, zip(rows, done, strict=True))
 
     def token_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -78,12 +89,17 @@ class TransformersEngine:
         if self._live:
             raise ValueError("swap on an engine that decodes with the live policy would overwrite the policy")
         check_architecture(self._opened, folder)
-        self.update(stored_tensors(folder))
+        self._take(folder)
+
+    def _take(self, folder: Path) -> None:
+        weights = dict(stored_tensors(folder))
+        self.update(weights.items())
         held = self._model.state_dict()
-        for name, tensor in stored_tensors(folder):
+        for name, tensor in weights.items():
             if not torch.equal(held[name].cpu(), tensor.to(held[name].dtype)):
                 raise WeightMismatch(f"{folder}: {name!r} in the engine differs from the file (or holds NaN)")
         self._ends = end_token_ids(folder)
+        self.probed = prove_folder(self, folder, self._max_model_len - 1, self._asked)
 
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Copy by name. A live module holds the weights already: there is no copy that could be stale."""

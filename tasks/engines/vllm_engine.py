@@ -6,24 +6,20 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tasks.checkpoints import is_adapter, model_folder
 from tasks.engines import Completion, Dtype, Finish, Request, Sampling, WeightMismatch
-from tasks.engines.forward import load_model, score
-from tasks.engines.proof import (
-    TOLERANCE,
-    check_architecture,
-    probe_prompts,
-    prove_weights,
-    stored_tensors,
-)
+from tasks.engines.forward import parameter_names
+from tasks.engines.proof import check_architecture, prove_folder, stored_tensors
+from tasks.engines.readback import read_back
 from tasks.engines.rows import SCORING, check_call, end_token_ids, hand_back, plan_rows
 from tasks.errors import UserError
 
@@ -100,8 +96,10 @@ class VllmEngine:
         )
         with quiet(), torch.random.fork_rng(devices=[]):
             self._llm = self._vllm.LLM(
-                str(folder),
+                str(model_folder(folder)),
                 dtype=dtype,
+                trust_remote_code=False,
+                load_format="safetensors",
                 max_model_len=max_model_len,
                 max_num_seqs=max_sequences,
                 seed=0,
@@ -116,9 +114,15 @@ class VllmEngine:
             )
         self._dtype, self._max_model_len = dtype, max_model_len
         self._opened, self._ends = folder, end_token_ids(folder)
-        self._names = self._prove(folder)
+        weights = dict(stored_tensors(folder))
+        if is_adapter(folder):
+            self._reload(weights.items())
+        self._names = parameter_names(folder)
+        self._prove(folder, weights)
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = True
+    ) -> list[list[Completion]]:
         """Decode all requests as one batch of single rows, so that every completion has its own seed."""
         check_call(requests, sampling, self._max_model_len)
         low, high = TEMPERATURES
@@ -128,7 +132,8 @@ class VllmEngine:
             )
         rows = plan_rows(requests, greedy=sampling.temperature == 0)
         outputs = self._ask(
-            [row.prompt for row in rows], [self._parameters(sampling, seed=row.seed) for row in rows]
+            [row.prompt for row in rows],
+            [self._parameters(sampling, seed=row.seed, logprobs=logprobs) for row in rows],
         )
         return hand_back(requests, zip(rows, (_completion(one.outputs[0]) for one in outputs), strict=True))
 
@@ -142,11 +147,12 @@ class VllmEngine:
         return [list(one.prompt_logprobs.logprobs) for one in outputs]
 
     def swap(self, folder: Path) -> None:
-        """Reload from the folder's safetensors and compare log-probs with transformers."""
+        """Reload from the folder's safetensors; compare its tensors, and log-probs with transformers."""
         check_architecture(self._opened, folder)
-        self._reload(stored_tensors(folder))
+        weights = dict(stored_tensors(folder))
+        self._reload(weights.items())
         self._ends = end_token_ids(folder)
-        self._prove(folder)
+        self._prove(folder, weights)
 
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take the trainer's weights; the trainer proves them with `tasks.engines.proof.prove_weights`."""
@@ -189,7 +195,7 @@ class VllmEngine:
         del self._llm
         cleanup_dist_env_and_memory()
 
-    def _parameters(self, sampling: Sampling, *, seed: int) -> Any:
+    def _parameters(self, sampling: Sampling, *, seed: int, logprobs: bool = True) -> Any:
         return self._vllm.SamplingParams(
             temperature=sampling.temperature,
             max_tokens=sampling.max_new_tokens,
@@ -198,7 +204,7 @@ class VllmEngine:
             top_k=0,
             stop_token_ids=sorted(self._ends),
             ignore_eos=True,  # only the ids above stop: the same set as in the transformers engine
-            logprobs=0,  # of the drawn token
+            logprobs=0 if logprobs else None,  # 0: of the drawn token alone
             flat_logprobs=True,
             detokenize=False,
         )
@@ -218,12 +224,13 @@ class VllmEngine:
                 self._llm.apply_model(repack_head)
         self._llm.reset_prefix_cache()
 
-    def _prove(self, folder: Path) -> set[str]:
-        """Compare with a float32 forward of the folder; return the names of its parameters."""
-        model = load_model(folder, "float32", "cpu")
-        probes = probe_prompts(folder, self._max_model_len - 1)
-        prove_weights(self, probes, score(model, probes, len(probes)), TOLERANCE[self._dtype])
-        return {name for name, _ in model.named_parameters()}
+    def _prove(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Compare with the files, tensor by tensor, and with a float32 forward of the folder."""
+        found = self._llm.apply_model(partial(read_back, weights=weights))
+        stale, self.unseen = ([name for one in found for name in one[at]] for at in (0, 1))
+        if stale:
+            raise WeightMismatch(f"{folder}: {stale[0]!r} in vLLM differs from the file ({len(stale)} do)")
+        self.probed = prove_folder(self, folder, self._max_model_len - 1, self._dtype)
 
 
 def repack_head(model: Any) -> None:
@@ -236,6 +243,6 @@ def repack_head(model: Any) -> None:
 def _completion(output: Any) -> Completion:
     return Completion(
         tokens=tuple(output.token_ids),
-        logprobs=tuple(output.logprobs.logprobs),
+        logprobs=tuple(output.logprobs.logprobs) if output.logprobs else (),
         finish=Finish(output.finish_reason),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
@@ -44,9 +45,12 @@ class _Bare(BaseProcess):
         spec, seed = main.__spec__, os.environ.get("PYTHONHASHSEED")
         main.__spec__ = ModuleSpec("__main__", None)
         os.environ["PYTHONHASHSEED"] = "0"  # sympy walks through sets of names, and verdicts must repeat
+        # Ctrl-C reaches them too, and they would print where they were; whoever started them ends them
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             main.__spec__ = spec
             if seed is None:
                 del os.environ["PYTHONHASHSEED"]

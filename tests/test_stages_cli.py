@@ -1,0 +1,51 @@
+"""`score` and `aggregate` as a person calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.rows import read_rows
+from tests.toy import ENGINE, RIGHT, SIZE, make_suite, write_suite
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    write_suite(tmp_path / "out")
+    values = make_suite().model_dump(include={"summary", "recipe", "arms", "baseline", "seeds", "tasks"})
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    (tmp_path / "toy.toml").write_text("\n".join(lines) + "\n")
+    return tmp_path / "out"
+
+
+def call(command: str, out: Path) -> subprocess.CompletedProcess[str]:
+    words = [command, str(out.parent / "toy.toml"), "--out", str(out), "--engine", ENGINE]
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_score_then_aggregate_then_both_again(out: Path) -> None:
+    early = call("aggregate", out)
+    assert early.returncode == 2
+    assert "have no grade" in early.stderr
+    scored = call("score", out)
+    assert scored.returncode == 0, scored.stderr
+    assert f"{len(RIGHT) * sum(SIZE.values())} texts graded" in scored.stdout
+    assert "no grades of an earlier one to compare with" in scored.stdout
+    assert not (out / "rows.jsonl").exists()
+    done = call("aggregate", out)
+    assert done.returncode == 0, done.stderr
+    assert "18 rows in" in done.stdout
+    assert len(read_rows(out / "rows.jsonl")) == 18
+    tables = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".csv", ".jsonl")}
+    assert len(tables) >= 3
+    assert "\n0 texts graded" in call("score", out).stdout
+    assert call("aggregate", out).returncode == 0
+    assert {name: (out / name).read_bytes() for name in tables} == tables
