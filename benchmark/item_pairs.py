@@ -123,7 +123,7 @@ def _refuse_unequal(task: str, ours: pd.DataFrame, theirs: pd.DataFrame, arm: st
             kind = "seed" if what == "index" else "item"
             one = min(mine ^ other)
             raise UserError(
-                f"task {task!r}: {kind} {one!r} is there for only one of {arm!r} and {baseline!r}; "
+                f"task {task!r}: {kind} {one} is there for only one of {arm!r} and {baseline!r}; "
                 "pairs need both, so train or score the other one"
             )
     if ours.isna().to_numpy().any() or theirs.isna().to_numpy().any():

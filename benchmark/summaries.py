@@ -136,15 +136,17 @@ def _numbers_on(
 ) -> dict[str, Any]:
     sign = 1 if run["higher_is_better"].iloc[0] else -1
     x, test = run[AXIS_COLUMN[axis]].to_numpy(dtype=np.float64), run["test"].to_numpy()
-    usable = not isinstance(end, str)
-    numbers: dict[str, Any] = {f"{axis}_end": end if usable else float("nan")}
-    numbers[f"{axis}_reason"] = "" if usable else end
-    numbers[on_axis("auc", axis)] = normalised_auc(x, test, end) if usable else float("nan")
+    last = None if isinstance(end, str) else end
+    nan = float("nan")
+    numbers: dict[str, Any] = {f"{axis}_end": nan if last is None else last}
+    numbers[f"{axis}_reason"] = end if isinstance(end, str) else ""
+    numbers[on_axis("auc", axis)] = nan if last is None else normalised_auc(x, test, last)
     if axis != "steps":
-        numbers[on_axis("final", axis)] = value_at(x, test, end) if usable else float("nan")
+        numbers[on_axis("final", axis)] = nan if last is None else value_at(x, test, last)
     for i in range(most):
-        name = on_axis(f"time_to_{i + 1}", axis)
-        found = crossing(x, sign * test, sign * levels[i], end=end) if usable and i < len(levels) else None
-        numbers[name] = found.at if found else float("nan")
+        name, found = on_axis(f"time_to_{i + 1}", axis), None
+        if last is not None and i < len(levels):
+            found = crossing(x, sign * test, sign * levels[i], end=last)
+        numbers[name] = found.at if found else nan
         numbers[f"{name}_censored"] = found.censored if found else ""
     return numbers

@@ -1,7 +1,8 @@
 """Test the tests (tox -e mutants): change the mathematics in a thousand ways, count what is noticed.
 
 It fails where fewer than ENOUGH of the mutants are killed, and for a survivor that docs/mutants.md does not
-explain. Names, as `mutmut run` takes them, test those mutants again and leave the other results alone.
+explain. `trainer`, `statistics` and `gate` are parts: their mutants alone are tested and counted. Names, as
+`mutmut run` takes them, test those mutants again and count all that have a result.
 """
 
 from __future__ import annotations
@@ -12,26 +13,54 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 ENOUGH = 0.9
 KILLED = {"killed", "timeout", "segfault"}
 MUTMUT = Path(sys.executable).with_name("mutmut")
+PARTS = {
+    "trainer": ["trainer.*"],
+    "statistics": [
+        "benchmark.stats.*",
+        "benchmark.curves.*",
+        "benchmark.summaries.*",
+        "benchmark.compare.*",
+        "benchmark.item_pairs.*",
+        "benchmark.endpoints.*",
+    ],
+    "gate": ["benchmark.gate.*"],
+}
 ROOT = Path(__file__).parent.parent
 EXPLAINED = ROOT / "docs/mutants.md"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", help="mutants to test again, for instance 'trainer.tree.*'")
+    parser.add_argument(
+        "names", nargs="*", help=f"a part ({', '.join(PARTS)}) or mutants to test again: 'trainer.tree.*'"
+    )
     parser.add_argument("--processes", default="1", help="mutants tested at once")
     args = parser.parse_args()
     if not args.names:
         shutil.rmtree(
             ROOT / "mutants", ignore_errors=True
         )  # mutmut would not ask new tests about old mutants
-    subprocess.run([MUTMUT, "run", "--max-children", args.processes, *args.names], cwd=ROOT, check=True)
-    return report(read_results(mutmut("results", "--all", "true")))
+    names = [pattern for name in args.names for pattern in PARTS.get(name, [name])]
+    subprocess.run([MUTMUT, "run", "--max-children", args.processes, *names], cwd=ROOT, check=True)
+    results = read_results(mutmut("results", "--all", "true"))
+    if set(args.names) & PARTS.keys():
+        results = only(results, names)
+    return report({name: status for name, status in results.items() if status != "not checked"})
+
+
+def only(results: dict[str, str], patterns: list[str]) -> dict[str, str]:
+    """Return the mutants that one of the patterns names."""
+    return {
+        name: status
+        for name, status in results.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
 
 
 def mutmut(*arguments: str) -> str:
@@ -73,7 +102,7 @@ def describe(name: str, diff: str) -> str:
     >>> describe("trainer.loss.x_total__mutmut_2", diff)
     'loss.total: return a - b'
     """
-    found = re.fullmatch(r"trainer\.(\w+)\.x_?(.+)__mutmut_\d+", name)
+    found = re.fullmatch(r"(?:\w+\.)*?(\w+)\.x_?(.+)__mutmut_\d+", name)
     assert found is not None, name
     module, function = found.groups()
     lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]

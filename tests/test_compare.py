@@ -9,11 +9,19 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.compare import ENDPOINTS, arm_table, paired_differences, summarize_runs
+from benchmark.compare import ENDPOINTS, arm_table, crossing_table, paired_differences, summarize_runs
 from benchmark.curves import learning_curves
-from benchmark.endpoints import MACRO
+from benchmark.endpoints import MACRO, Endpoints
 from benchmark.rows import to_frame
-from benchmark.stats import Interval, minimum_detectable_effect, normalised_auc, sign_flip_p
+from benchmark.stats import (
+    Interval,
+    crossing,
+    holm,
+    minimum_detectable_effect,
+    normalised_auc,
+    sign_flip_p,
+    speed_ratio,
+)
 from benchmark.summaries import on_axis
 from tasks.errors import UserError
 
@@ -245,3 +253,218 @@ def test_the_baseline_must_be_there_and_may_be_alone(make_rows):
     with pytest.raises(UserError, match="did you mean 'grpo'"):
         paired_differences(runs, "gpro")
     assert paired_differences(runs).empty
+
+
+def endpoint_rows(make_rows, seed=0, **fields):
+    return to_frame(make_rows(np.random.default_rng(seed), n_items=2000, steps=(2, 5, 10, 20, 40), **fields))
+
+
+LEVELS = Endpoints(levels={"sums": [0.38, 0.41], "words": [0.5]})
+
+
+def line(table, **place):
+    found = table[np.logical_and.reduce([table[name] == value for name, value in place.items()])]
+    assert len(found) == 1, (place, len(found))
+    return found.iloc[0]
+
+
+def test_the_mean_over_tasks_is_taken_checkpoint_by_checkpoint(make_rows):
+    runs = summarize_runs(endpoint_rows(make_rows), endpoints=LEVELS)
+    by_task = {task: group.set_index(["arm", "seed"]) for task, group in runs.groupby("task")}
+    assert runs["task"].iloc[-1] == MACRO
+    for name in ("base", "final", "last3", "auc", "auc_tokens", "final_seconds"):
+        mean = (by_task["sums"][name] + by_task["words"][name]) / 2
+        assert by_task[MACRO][name].tolist() == pytest.approx(mean.tolist())
+    for name in ("n_items", "n_completions", "n_truncated"):
+        assert (by_task[MACRO][name] == by_task["sums"][name] + by_task["words"][name]).all()
+    alone = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]))
+    assert MACRO not in set(alone["task"])
+
+
+def test_crossings_are_those_of_the_estimator_on_every_axis(make_rows):
+    frame = endpoint_rows(make_rows)
+    runs, curves = summarize_runs(frame, endpoints=LEVELS), learning_curves(frame)
+    for (task, arm, seed), curve in curves.groupby(["task", "arm", "seed"]):
+        run = line(runs, task=task, arm=arm, seed=seed)
+        for axis, column in (("steps", "step"), ("tokens", "tokens"), ("seconds", "seconds")):
+            for number, level in enumerate(LEVELS.levels_of(task), start=1):
+                found = crossing(curve[column], curve["test"], level)
+                assert run[f"level_{number}"] == level
+                assert (run[f"{axis}_to_{number}"], run[f"{axis}_to_{number}_censored"]) == (
+                    found.at,
+                    found.censored,
+                )
+    assert runs.loc[runs["task"] == "words", "steps_to_2"].isna().all()
+
+
+def test_axes_end_where_the_shortest_run_does_or_where_the_suite_says(make_rows):
+    frame = endpoint_rows(make_rows)
+    short = (frame["arm"] == "grpo") & (frame["seed"] == 2)
+    frame.loc[short, "tokens"] = frame.loc[short, "tokens"] * 4 // 5
+    runs = summarize_runs(frame)
+    assert set(runs["tokens_end"]) == {32_000}
+    curve = learning_curves(frame).query("task == 'sums' and arm == 'lambda_grpo' and seed == 0")
+    run = line(runs, task="sums", arm="lambda_grpo", seed=0)
+    assert run["auc_tokens"] == pytest.approx(normalised_auc(curve["tokens"], curve["test"], 32_000))
+    assert run["final_tokens"] == pytest.approx(np.interp(32_000, curve["tokens"], curve["test"]))
+    declared = summarize_runs(frame, endpoints=Endpoints(horizon={"tokens": 20_000}))
+    assert set(declared["tokens_end"]) == {20_000}
+    late = summarize_runs(frame, endpoints=Endpoints(horizon={"tokens": 36_000}))
+    assert late["auc_tokens"].isna().all()
+    assert set(late["tokens_reason"]) == {"arm grpo, seed 2: ends at 32000 tokens, the horizon is 36000"}
+    table = paired_differences(late)
+    lacking = table[(table["axis"] == "tokens")]
+    assert set(lacking["verdict"]) == {"no statement"}
+    assert all(one is None for one in [*lacking["difference"], *lacking["p"], *lacking["p_holm"]])
+    assert lacking["reason"].str.contains("the horizon is 36000").all()
+
+
+def test_seconds_of_two_kinds_of_machine_are_not_compared(make_rows):
+    frame = endpoint_rows(make_rows, tasks=["sums"])
+    frame.loc[frame["arm"] == "grpo", "device"] = "cuda"
+    runs = summarize_runs(frame)
+    assert runs["auc_seconds"].isna().all()
+    assert runs["seconds_reason"].str.contains("cpu, cuda: seconds compare on one kind of machine").all()
+    assert line(arm_table(runs), arm="grpo")["auc_seconds"] is None
+    unknown = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]).assign(train_s=0.0))
+    assert unknown["seconds_reason"].str.contains("do not rise from 0").all()
+
+
+def test_speed_uses_the_levels_that_all_runs_reach(make_rows):
+    runs = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]), endpoints=LEVELS)
+    record = line(paired_differences(runs, endpoints=LEVELS), endpoint="speed", axis="tokens")
+    by_arm = {arm: group.sort_values("seed") for arm, group in runs.groupby("arm")}
+    names = ["tokens_to_1", "tokens_to_2"]
+    wanted = speed_ratio(by_arm["grpo"][names], by_arm["lambda_grpo"][names])
+    assert (record["difference"], record["unit"], record["reason"]) == (wanted, "ratio", "")
+    assert record["verdict"] == "higher"
+    far = Endpoints(levels={"sums": [0.38, 0.99]})
+    table = paired_differences(
+        summarize_runs(endpoint_rows(make_rows, tasks=["sums"]), endpoints=far), endpoints=far
+    )
+    record = line(table, endpoint="speed", axis="steps")
+    assert record["reason"] == "without the levels 0.99: censored in some run"
+    assert record["difference"] == speed_ratio(
+        by_arm["grpo"][["steps_to_1"]], by_arm["lambda_grpo"][["steps_to_1"]]
+    )
+    never = line(table, endpoint="time_to_2", axis="steps")
+    assert (never["difference"], never["verdict"]) == (None, "no statement")
+    assert never["reason"] == "no run reaches 0.99 by 40 steps"
+
+
+def test_a_level_that_is_there_too_early_is_an_error_in_the_schedule(make_rows):
+    early = Endpoints(levels={"sums": [0.31, 0.44]})
+    runs = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]), endpoints=early)
+    table = paired_differences(runs, endpoints=early)
+    record = line(table, endpoint="time_to_1", axis="steps")
+    assert (record["difference"], record["p"], record["verdict"]) == (None, None, "no statement")
+    assert "the schedule looks too late" in record["reason"]
+    shown = line(crossing_table(runs), arm="grpo", axis="steps", number=1)
+    assert shown["n_left"] > 0
+    assert shown["restricted"] is None
+    assert shown["text"].startswith("<=")
+    assert "the schedule looks too late" in shown["reason"]
+
+
+def test_crossing_table_counts_both_ends(make_rows):
+    far = Endpoints(levels={"sums": [0.44, 0.47, 0.99]})
+    runs = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]), endpoints=far)
+    table = crossing_table(runs)
+    for row in table.to_dict("records"):
+        own = runs[runs["arm"] == row["arm"]]
+        name = f"{row['axis']}_to_{row['number']}"
+        kinds = own[f"{name}_censored"].tolist()
+        counts = [kinds.count(""), kinds.count("left"), kinds.count("right")]
+        assert [row["n_reached"], row["n_left"], row["n_right"]] == counts
+        if not row["n_left"]:
+            assert row["restricted"].mean == pytest.approx(own[name].mean())
+            assert row["text"].startswith(">") == (row["n_right"] > 0)
+    never = line(table, arm="grpo", axis="tokens", number=3)
+    assert (never["n_right"], never["text"], never["restricted"].low) == (5, ">40000", None)
+    nothing = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]))
+    assert crossing_table(nothing).empty
+
+
+def test_holm_is_over_tasks_and_the_mean_stands_alone(make_rows):
+    table = paired_differences(summarize_runs(endpoint_rows(make_rows, tasks=["a", "b", "c"])))
+    for _, family in table.groupby(["endpoint", "axis"]):
+        tasks = family[family["task"] != MACRO]
+        assert tasks["p_holm"].tolist() == pytest.approx(holm(tasks["p_t"].tolist()))
+        mean = family[family["task"] == MACRO].iloc[0]
+        assert mean["p_holm"] == mean["p_t"]
+    primary = table[table["role"] == "primary"]
+    assert primary[["task", "endpoint", "axis"]].to_numpy().tolist() == [[MACRO, "auc", "steps"]]
+    alone = paired_differences(summarize_runs(endpoint_rows(make_rows, tasks=["a"])))
+    assert alone[alone["role"] == "primary"][["task", "endpoint"]].to_numpy().tolist() == [["a", "auc"]]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_verdicts_follow_from_the_adjusted_tests(make_rows, seed):
+    gain = {"grpo": 0.2, "lambda_grpo": (0.1, 0.2, 0.3)[seed % 3]}
+    chosen = Endpoints(levels={"sums": [0.36]}, margin=(0.01, 0.2)[seed // 3])
+    table = paired_differences(
+        summarize_runs(endpoint_rows(make_rows, seed, gain=gain), endpoints=chosen), endpoints=chosen
+    )
+    for record in table.to_dict("records"):
+        if record["p_holm"] is None:
+            assert (record["verdict"], bool(record["reason"])) == ("no statement", True)
+            continue
+        above = record["difference"].mean > (1 if record["unit"] == "ratio" else 0)
+        wanted = "none"
+        if record["p_holm"] <= 0.05:
+            wanted = "higher" if above else "lower"
+        elif record["p_equivalent"] is not None and record["p_equivalent"] <= 0.05:
+            wanted = "equivalent"
+        assert record["verdict"] == wanted
+        assert (record["p_equivalent"] is None) == record["endpoint"].startswith("time_to_")
+    assert set(table["verdict"]) & ({"higher", "lower"} if seed % 3 != 1 else {"none", "equivalent"})
+
+
+def test_few_pairs_show_an_interval_and_conclude_nothing(make_rows):
+    runs = summarize_runs(
+        endpoint_rows(make_rows, seeds=[0, 1, 2, 3], gain={"grpo": 0.1, "lambda_grpo": 0.5})
+    )
+    for record in paired_differences(runs).to_dict("records"):
+        assert record["verdict"] == "no statement"
+        assert record["difference"].low is not None
+        assert record["reason"] == "4 pairs: fewer than the 5 that a conclusion needs"
+    found = paired_differences(runs, endpoints=Endpoints(min_pairs=4))
+    assert line(found, task=MACRO, endpoint="auc", axis="steps")["verdict"] == "higher"
+
+
+def test_the_worst_seed_and_collapses_are_said(make_rows):
+    frame = endpoint_rows(make_rows, tasks=["sums"])
+    lost = (frame["arm"] == "grpo") & (frame["seed"] == 3) & (frame["step"] == 40)
+    frame.loc[lost, "value"] = 0.2
+    row = line(arm_table(summarize_runs(frame)), arm="grpo")
+    assert (row["worst"], row["worst_seed"], row["n_collapsed"]) == (0.2, 3, 1)
+    run = line(summarize_runs(frame), arm="grpo", seed=3)
+    assert run["drop"] == run["final"] - run["peak"] < -0.1
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "message"),
+    [
+        ({"schema_version": 2}, {"seed": 7}, "column 'schema_version': 1, 2 cannot be compared"),
+        ({"value": math.inf}, {"arm": "grpo", "seed": 7, "step": 20}, "is inf"),
+        (
+            {"weights_hash": "grpo-4-20"},
+            {"arm": "grpo", "seed": 9, "step": 20},
+            "the weights of arm 'grpo', seed 4",
+        ),
+        ({"weights_hash": "grpo-4-20"}, {"arm": "lambda_grpo", "seed": 9, "step": 20}, "a run counts once"),
+    ],
+)
+def test_bad_rows_are_refused(rows, fields, place, message):
+    with pytest.raises(UserError, match=message):
+        learning_curves(to_frame(change(rows, fields, **place)))
+
+
+def test_two_arms_that_did_the_same_have_no_interval(rows):
+    """Not a reused seed: the arms agree, their differences are 0 and nothing can be said."""
+    grpo = [row for row in rows if row.arm in ("grpo", "base")]
+    twin = [row.model_copy(update={"arm": "twin"}) for row in grpo if row.arm == "grpo"]
+    for record in paired_differences(summarize_runs(to_frame(grpo + twin))).to_dict("records"):
+        assert (record["difference"].mean, record["difference"].low, record["p"]) == (0, None, 1)
+        assert (record["verdict"], record["mde"]) == ("no statement", None)
+        assert "all 3 differences are equal" in record["reason"]

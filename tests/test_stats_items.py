@@ -1,4 +1,4 @@
-"""Items, answers, components, peaks and whole-seed resampling: definitions, references, coverage, optimism."""
+"""Items, answers, components, peaks, whole-seed resampling: definitions, references and coverage."""
 
 from __future__ import annotations
 
@@ -149,10 +149,11 @@ def test_components_are_unbiased():
     assert np.mean([one.residual for one in found]) == pytest.approx(0.25, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [5, 10])
 @pytest.mark.parametrize("clusters", [40, 200])
 def test_crossed_intervals_cover_other_seeds_and_items(seeds, clusters):
-    """Model: 200 items, SDs .05 of seeds, .1 of clusters, .1 of items, .4 of the rest. SD of the share .4 %."""
+    """Model: 200 items, SDs .05 (seeds), .1 (clusters), .1 (items), .4 (the rest). SD of the share .4 %."""
     generator = np.random.default_rng(seeds + clusters)
     index = np.arange(200) * clusters // 200
     names = index.astype(str).tolist()
@@ -164,7 +165,7 @@ def test_crossed_intervals_cover_other_seeds_and_items(seeds, clusters):
         hits.append(found.low <= 0 <= found.high)
         these = t_interval(table.mean(axis=1))
         narrower += these.low <= 0 <= these.high
-    assert 0.93 < np.mean(hits) < 0.975
+    assert 0.93 < np.mean(hits) < 0.97
     assert narrower / 3000 < np.mean(hits)  # "these items" does not cover what other items would say
 
 
@@ -197,14 +198,14 @@ def test_optimism_of_21_equal_checkpoints_on_30_items(samples, points):
     """evaluation.md 3.4: mean 30 %, difficulties Beta with concentration 1."""
     generator = np.random.default_rng(samples)
     true, found = [], []
-    for _ in range(60):
+    for _ in range(25):
         p = generator.beta(0.3, 0.7, 30)
         right = generator.binomial(samples, np.tile(p, (21, 1)))
         result = peak_optimism(right, np.full((21, 30), samples), generator, 2000)
         true.append(result.raw_max - p.mean())
         found.append(result.expected)
-    assert np.mean(true) * 100 == pytest.approx(points, rel=0.12)
-    assert np.mean(found) * 100 == pytest.approx(points, rel=0.12)
+    assert np.mean(true) * 100 == pytest.approx(points, rel=0.15)
+    assert np.mean(found) * 100 == pytest.approx(points, rel=0.15)
 
 
 def test_optimism_matches_drawing_every_item_by_itself():
@@ -321,7 +322,19 @@ def test_whole_seed_bootstraps_cover_95_times_in_100():
     assert 0.93 < better < 0.97
 
 
-def test_whole_seed_bootstraps_do_not_miss_often():
-    middle, better = coverage_of_the_secondary(300)  # SD 1.3 %; the slow test has the tight bounds
-    assert middle > 0.9
-    assert better > 0.9
+def test_whole_seed_bootstraps_widen_the_tails_as_hesterberg_does():
+    value = np.random.default_rng(0).normal(0, 1, (12, 1))
+    found = iqm_interval(value, np.random.default_rng(1), 4000)
+    index = np.random.default_rng(1).integers(12, size=(4000, 12))
+    drawn = scipy_stats.trim_mean(value[:, 0][index], 0.25, axis=1)
+    tail = scipy_stats.norm.cdf(-math.sqrt(12 / 11) * scipy_stats.t.ppf(0.975, 11))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [tail, 1 - tail])), **CLOSE)
+    plain = scipy_stats.bootstrap(
+        (value[:, 0],),
+        lambda sample, axis: scipy_stats.trim_mean(sample, 0.25, axis=axis),
+        confidence_level=1 - 2 * tail,
+        n_resamples=4000,
+        method="percentile",
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.2)  # two sets of draws

@@ -192,6 +192,7 @@ def noisy_crossings(generator, speed, luck_s, noise=0.015):
     return times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 10])
 def test_the_speed_of_noisy_curves_is_covered(n):
     """Model: log-spaced looks, noise of 1.5 points a look, truth 1.5. The SD of the share is 0.5 %."""
@@ -207,9 +208,9 @@ def test_the_speed_of_noisy_curves_is_covered(n):
 
 
 def test_collapse_has_one_definition():
-    for base, peak, final in itertools.product(np.linspace(0.1, 0.9, 9), repeat=3):
-        lost = peak - base >= 0.03 and final < (base + peak) / 2 - 1e-9
-        assert collapsed(base, peak, final) == (lost or final <= base - 0.03), (base, peak, final)
+    for base, peak, final in itertools.product(range(0, 100, 7), range(0, 100, 9), range(100)):  # points
+        lost = (peak - base >= 3 and 2 * final < base + peak) or final <= base - 3
+        assert collapsed(base / 100, peak / 100, final / 100) == lost, (base, peak, final)
     assert not collapsed(0.5, 0.52, 0.50)  # gained less than 3 points: nothing to lose
     assert not collapsed(0.5, 0.5, 0.48)
     assert collapsed(0.5, 0.5, 0.46)

@@ -1,4 +1,4 @@
-"""Tests on pairs: against statsmodels and scipy, their levels by simulation, and how many pairs are enough."""
+"""Tests on pairs: against statsmodels and scipy, their levels, and how many pairs are enough."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmark.stats import (
 CLOSE = {"rel": 1e-9, "abs": 1e-12}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_holm_matches_statsmodels_and_its_definition(seed):
     generator = np.random.default_rng(seed)
     p = generator.random(seed % 8 + 1) ** 3
@@ -70,15 +70,15 @@ def test_tests_and_intervals_say_the_same(seed):
     interval = t_interval(difference, 0.95)
     assert (paired_t_p(difference) <= 0.05) == (not interval.low <= 0 <= interval.high)
     narrow = t_interval(difference, 0.90)
-    assert (equivalence_p(difference, 0.03) <= 0.05) == (-0.03 <= narrow.low and narrow.high <= 0.03)
+    assert (equivalence_p(difference, 0.03) <= 0.05) == (narrow.low >= -0.03 and narrow.high <= 0.03)
     assert equivalence_p(-difference, 0.03) == pytest.approx(equivalence_p(difference, 0.03), **CLOSE)
 
 
 @pytest.mark.parametrize("n", [5, 10])
 def test_equivalence_is_rarely_claimed_at_the_margin(n):
     """Model: the true difference is the margin itself; 5 % of claims are allowed."""
-    difference_rs = np.random.default_rng(n).normal(0.03, 0.02, (8000, n))
-    share = np.mean([equivalence_p(one, 0.03) <= 0.05 for one in difference_rs[:4000]])
+    difference_rs = np.random.default_rng(n).normal(0.03, 0.02, (4000, n))
+    share = np.mean([equivalence_p(one, 0.03) <= 0.05 for one in difference_rs])
     assert 0.04 < share < 0.06  # SD 0.34 %
 
 

@@ -56,8 +56,8 @@ def crossed_interval(
         V = max(V_seed + V_cluster - V_both, V_seed, V_cluster)
         df = V^2 / (V_seed^2 / (S - 1) + V_cluster^2 / (C - 1))
         mean -+ t(1 - (1 - level) / 2, df) * sqrt(V)
-    V is never below V_seed, the variance behind "on these items". Sources: Cameron, Gelbach and Miller 2011 (two-way clusters),
-    Satterthwaite 1946 (df).
+    V is never below V_seed, the variance behind "on these items". Where seeds hardly differ that is wider
+    than need be. Sources: Cameron, Gelbach and Miller 2011 (two-way clusters), Satterthwaite 1946 (df).
 
     Args:
         difference_si: (S, I) complete; paired differences by seed and item, say.

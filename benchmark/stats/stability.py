@@ -6,6 +6,7 @@ COLLAPSE_GAIN = 0.03
 """A run that never rose by this much (3 points) has nothing to lose."""
 COLLAPSE_SHARE = 0.5
 """Of the gain; a run that keeps less of it has collapsed."""
+ROUNDING = 1e-12
 
 
 def collapsed(base: float, peak: float, final: float) -> bool:
@@ -20,6 +21,7 @@ def collapsed(base: float, peak: float, final: float) -> bool:
     >>> collapsed(0.25, 0.75, 0.4375), collapsed(0.25, 0.75, 0.5), collapsed(0.25, 0.25, 0.125)
     (True, False, True)
     """
-    gain = peak - base
-    lost_gain = gain >= COLLAPSE_GAIN and final - base < COLLAPSE_SHARE * gain
-    return bool(lost_gain or final <= base - COLLAPSE_GAIN)
+    gain, kept = peak - base, final - base
+    # Accuracies are fractions: exactly half of a gain, or exactly 3 points, must not hang on a rounding.
+    lost_gain = gain >= COLLAPSE_GAIN - ROUNDING and kept < COLLAPSE_SHARE * gain - ROUNDING
+    return bool(lost_gain or kept <= ROUNDING - COLLAPSE_GAIN)
