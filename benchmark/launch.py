@@ -117,7 +117,7 @@ class Queue:
         self._done = done
         self._free = [on_device(places, at) for at in range(workers)]
         self._children = Children()
-        self._held: dict[str, Mapping[str, str]] = {}
+        self._held: dict[str, dict[str, str]] = {}
         self.over = False
         """Whether every job has ended."""
 

@@ -18,6 +18,10 @@ from benchmark.suite import Suite, check_command, run_folder
 from tasks.catalog import missing_sets
 from tasks.checkpoints import Checkpoint
 from tasks.errors import USAGE, InfrastructureError, UserError
+from tasks.schema import Split
+
+Place = tuple[str, Split]
+"""A task and one of its splits."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def amounts(suite: Suite, out: Path, store: Store, engine: str, outlook: Outlook
     )
 
 
-def _held(suite: Suite, store: Store, engine: str) -> dict[tuple[str, tuple[str, str]], int]:
+def _held(suite: Suite, store: Store, engine: str) -> dict[tuple[str, Place], int]:
     """Return (unit, (task, split)) -> completions, of the units that the suite asks for as it is now."""
     nobody = Checkpoint(Path(), "", "", 0)
     ours = ("weights", "tokenizer", "asking")
@@ -185,23 +189,23 @@ def _held(suite: Suite, store: Store, engine: str) -> dict[tuple[str, tuple[str,
         }
         for place in measurable(suite)
     }
-    found: dict[tuple[str, tuple[str, str]], int] = {}
+    found: dict[tuple[str, Place], int] = {}
     for key, count in store.counts().items():
         request = store.request(key)
         place = (request["task"], request["split"])
         rest = {name: value for name, value in request.items() if name not in ours}
-        if rest == asked.get(place):  # type: ignore[call-overload]
+        if rest == asked.get(place):
             found[key, place] = count
     return found
 
 
-Rates = Mapping[tuple[str, str], float]
+Rates = Mapping[Place, float]
 """(task, split) -> per completion."""
 
 
 def _rates(
-    store: Store, found: Mapping[tuple[str, tuple[str, str]], int]
-) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+    store: Store, found: Mapping[tuple[str, Place], int]
+) -> tuple[dict[Place, float], dict[Place, float]]:
     """Return tokens and engine seconds of a completion, from one unit of each task and split."""
     tokens, seconds = {}, {}
     for key, place in found:

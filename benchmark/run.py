@@ -258,8 +258,8 @@ def quarantined(failures: Sequence[Failure]) -> InfrastructureError:
     named = "; ".join(f"{failure.label} ({failure.reason})" for failure in failures)
     return InfrastructureError(
         f"{len(failures)} checkpoint{'s' if len(failures) > 1 else ''} quarantined, workers died there "
-        f"twice: {named}. All else is done, and tables wait for these: find the cause in logs/, then give the "
-        "same command with --retry-quarantined"
+        f"twice: {named}. All else is done, and tables wait for these: find the cause in logs/, then give "
+        "the same command with --retry-quarantined"
     )
 
 

@@ -106,7 +106,7 @@ class Answering:
         return self._serving
 
 
-class _Counting:
+class _Counting(Writer):
     """A writer that says how many samples it has put on disk."""
 
     def __init__(self, writer: Writer, count: Callable[[int], None]) -> None:
