@@ -421,6 +421,7 @@ def test_a_trainers_own_proof_is_a_regression_and_a_crash_is_not(tmp_path: Path)
         ("failed", "FloatingPointError: loss nan and gradient norm nan: the step was not taken", True),
         ("failed", "OutOfMemoryError: CUDA out of memory", False),
         ("stopped", "interrupted", False),
+        ("running", "WeightMismatch: of an attempt before this one", False),
         ("done", "", False),
     ):
         path.write_text(json.dumps({"state": state, "reason": reason}))
