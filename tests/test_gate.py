@@ -15,10 +15,12 @@ import pytest
 from gate_folders import VERSIONS, make_folder, toy_suite, write_run
 
 from benchmark.__main__ import main
+from benchmark.curves import learning_curves
 from benchmark.gate.baseline import read_baseline
 from benchmark.gate.flow import own_proof
 from benchmark.gate.stops import CODES
-from tasks.errors import run_cli
+from benchmark.rows import read_rows, to_frame
+from tasks.errors import UserError, run_cli
 
 Gate = Callable[..., int]
 
@@ -419,6 +421,7 @@ def test_a_trainers_own_proof_is_a_regression_and_a_crash_is_not(tmp_path: Path)
         ("failed", "FloatingPointError: loss nan and gradient norm nan: the step was not taken", True),
         ("failed", "OutOfMemoryError: CUDA out of memory", False),
         ("stopped", "interrupted", False),
+        ("running", "WeightMismatch: of an attempt before this one", False),
         ("done", "", False),
     ):
         path.write_text(json.dumps({"state": state, "reason": reason}))
@@ -469,3 +472,9 @@ def test_a_trainer_that_stops_itself_fails_the_gate_after_one_run(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "holds runs of other code" in done.stderr
+
+
+def test_a_suite_without_a_test_split_claims_nothing(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "gate_alone")
+    with pytest.raises(UserError, match="no test rows, so there is nothing to claim"):
+        learning_curves(to_frame(read_rows(folder / "rows.jsonl")))

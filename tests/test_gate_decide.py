@@ -10,7 +10,7 @@ import pytest
 from gate_folders import CONFIG, SOUND
 from scipy import stats
 
-from benchmark.gate.decide import ALPHA, LOOKS, MARGIN, THRESHOLDS, Verdict, decide, look, next_look
+from benchmark.gate.decide import ALPHA, LOOKS, MARGIN, THRESHOLDS, Verdict, decide, look
 from benchmark.gate.health import LIMITS, checked_names, first_break
 
 
@@ -118,10 +118,6 @@ def test_spread_below_rounding_is_none() -> None:
 def test_bad_input_is_refused(difference: Any, keys: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="want"):
         decide(difference, **keys)
-
-
-def test_next_look() -> None:
-    assert [next_look(n) for n in (0, 3, 4, 6, 9, 10, 11)] == [4, 4, 6, 8, 10, None, None]
 
 
 def test_thresholds_spend_5_percent_together() -> None:

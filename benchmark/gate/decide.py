@@ -163,15 +163,6 @@ def look(difference_s: np.ndarray, threshold: float, *, margin: float = MARGIN, 
     )
 
 
-def next_look(pairs: int, looks: Sequence[int] = LOOKS) -> int | None:
-    """Return the number of pairs of the next look, None after the last.
-
-    >>> next_look(0), next_look(4), next_look(5), next_look(10)
-    (4, 6, 6, None)
-    """
-    return next((n for n in looks if n > pairs), None)
-
-
 def _check_plan(margin: float, looks: Sequence[int], thresholds: Sequence[float]) -> None:
     rising = all(a < b for a, b in pairwise(looks))
     sound = len(looks) == len(thresholds) and len(looks) > 0 and looks[0] >= 2 and rising
