@@ -116,7 +116,7 @@ class Suite(Settings):
         commands = self.commands()
         for arm in self.arms:
             if arm not in commands:
-                raise ValueError(f"arms: there is no arm {arm!r}; {closest(arm, commands)}")
+                raise ValueError(f"arms={self.arms}: there is no arm {arm!r}; {closest(arm, commands)}")
         if self.baseline not in self.arms:
             raise ValueError(
                 f"baseline={self.baseline!r} is not trained; {closest(self.baseline, self.arms)}"

@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -150,7 +150,8 @@ def _keys(model: type[Settings], parents: list[str]) -> list[str]:
     """List the fields of the (nested) model that `parents` leads to."""
     for name in parents:
         field = model.model_fields.get(name)
-        nested = getattr(field, "annotation", None)
-        if isinstance(nested, type) and issubclass(nested, Settings):
-            model = nested
+        annotation = getattr(field, "annotation", None)
+        for nested in (annotation, *get_args(annotation)):  # `Table | None` too
+            if isinstance(nested, type) and issubclass(nested, Settings):
+                model = nested
     return list(model.model_fields)

@@ -174,7 +174,7 @@ def test_a_folder_of_another_configuration_is_refused_at_once(here: Path, blocke
     done = call(here, "benchmark run embedded", blocked)
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "error: results/local/embedded: belongs to another configuration (arms=None there"
+        "error: results/local/embedded: belongs to another configuration (arm=None there"
     )
     assert done.stderr.count("\n") == 1
     assert [path.name for path in out.iterdir()] == ["suite.json"]
@@ -232,7 +232,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path) -> None:
             "task 'add2' validation: its longest prompt has 7 tokens, with the completion",
         ),
         ("train.policy=walker", "task 'add2' cannot be asked of"),
-        ("tasks=['sums1']", "no chat template; use a chat model"),
+        ("tasks=['sums1']", "the task asks through a chat template and this tokenizer has none"),
     ],
 )
 def test_a_policy_that_cannot_be_asked_is_refused_before_it_is_trained(

@@ -324,6 +324,7 @@ def test_the_complaint_shows_what_failed() -> None:
     with pytest.raises(InfrastructureError, match=r"more than 0.5% .*sqrt.*no verdict"):
         check_error_rate([ERROR] * 3)
 
+
 @pytest.mark.parametrize("wait_s", [0.05, 0.3])
 def test_ctrl_c_while_workers_start_prints_nothing_of_theirs(wait_s: float) -> None:
     """A terminal sends it to every process of the group, also to one that is still importing."""

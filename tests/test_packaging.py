@@ -76,7 +76,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
         "huggingface_hub": "transformers",
         "tokenizers": "transformers",
         "safetensors": "transformers",
-        "jinja2": "transformers",
+        "markupsafe": "jinja2",
         "yaml": "lm-eval",
         **dict.fromkeys(("antlr4", "latex2sympy2_extended", "sympy"), "math-verify"),
     }

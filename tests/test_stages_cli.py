@@ -44,8 +44,9 @@ def test_score_then_aggregate_then_both_again(out: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "18 rows in" in done.stdout
     assert len(read_rows(out / "rows.jsonl")) == 18
-    tables = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".csv", ".jsonl")}
-    assert len(tables) >= 3
+    files = [out / "rows.jsonl", out / "report.md", *(out / "tables").glob("*.csv")]
+    tables = {path.relative_to(out): path.read_bytes() for path in files}
+    assert len(tables) >= 5
     assert "\n0 texts graded" in call("score", out).stdout
     assert call("aggregate", out).returncode == 0
     assert {name: (out / name).read_bytes() for name in tables} == tables

@@ -314,7 +314,7 @@ def test_bfloat16_swaps_and_notices_stale_weights(
 ) -> None:
     engine.swap(folders["llama-1"])
     monkeypatch.setattr(engine, "_reload", lambda weights: None)
-    with pytest.raises(WeightMismatch, match=r"in vLLM differs from the file .20 do"):
+    with pytest.raises(WeightMismatch, match=r"in vLLM differs from the file .16 do"):
         engine.swap(folders["llama-0"])
     monkeypatch.setattr("tasks.engines.vllm_engine.read_back", lambda model, weights: ([], []))
     with pytest.raises(WeightMismatch, match="nothing it says may be used"):

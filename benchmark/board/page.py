@@ -156,8 +156,8 @@ def markdown(text: str) -> str:
     >>> print(markdown("<b>|[x](https://a.b) @me"))
     &lt;b&gt;\|\[x\]\(https\://a.b\) &#64;me
     """
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
     text = re.sub(r"([\\`*_{}\[\]()#|~:!$])", r"\\\1", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
     return re.sub(r"(?i)www\.", r"www\\.", text)
 
 
