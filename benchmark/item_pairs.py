@@ -6,13 +6,15 @@ Two statements that never share a row: "these items" (other seeds, the items fix
 
 from __future__ import annotations
 
-from typing import Literal
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from benchmark.curves import BASE
-from benchmark.stats import Interval, crossed_interval, peak_optimism, t_interval
+from benchmark.stats import MIN_DRAWS, Interval, crossed_interval, peak_optimism, t_interval
 from tasks.errors import UserError, closest
 
 Endpoint = Literal["final", "auc"]
@@ -133,13 +135,13 @@ def _refuse_unequal(task: str, ours: pd.DataFrame, theirs: pd.DataFrame, arm: st
 
 
 def optimism_table(
-    items: pd.DataFrame, generator: np.random.Generator, *, split: str = "test", draws: int = 10_000
+    items: pd.DataFrame, generator: np.random.Generator, *, split: str = "test", draws: int = MIN_DRAWS
 ) -> pd.DataFrame:
     """Say what the raw maximum over trained checkpoints of every run would be if all were equally good.
 
     Args:
         items: as for `item_differences`.
-        generator: the only source of randomness; runs are taken in sorted order.
+        generator: the only source of randomness; every run, in sorted order, gets a child of it.
         split: whose items.
         draws: as for `stats.peak_optimism`.
 
@@ -149,22 +151,28 @@ def optimism_table(
         graded completion of are left out and counted in n_left_out.
     """
     rows = items[(items["split"] == split) & (items["arm"] != BASE) & (items["step"] > 0)]
-    records = []
-    for (task, arm, seed), run in rows.groupby(["task", "arm", "seed"]):
-        mean = run.pivot(index="step", columns="item", values="mean")
-        n = run.pivot(index="step", columns="item", values="n").fillna(0)
-        kept = (n > 0).all()
-        record = {"task": task, "arm": arm, "seed": int(seed), "n_checkpoints": len(mean)}
-        record |= {"n_items": int(kept.sum()), "n_left_out": int((~kept).sum())}
-        if not kept.any():
-            raise UserError(
-                f"task {task!r}, arm {arm!r}, seed {seed}: no item has a score at every checkpoint"
-            )
-        n_ki = n.loc[:, kept].to_numpy(dtype=np.int64)
-        right_ki = np.rint(mean.loc[:, kept].to_numpy(dtype=np.float64) * n_ki)
-        found = peak_optimism(right_ki, n_ki, generator, draws)
-        records.append(
-            record | {"raw_max": found.raw_max, "optimism": found.expected, "p_equal": found.p_equal}
-        )
+    runs = list(rows.groupby(["task", "arm", "seed"]))
+    # a generator for each run: the draws do not depend on how many threads there are
+    with ThreadPoolExecutor() as threads:
+        records = list(threads.map(partial(_optimism_of_run, draws=draws), runs, generator.spawn(len(runs))))
     columns = ["task", "arm", "seed", "raw_max", "optimism", "p_equal", "n_checkpoints", "n_items"]
     return pd.DataFrame(records, columns=[*columns, "n_left_out"])
+
+
+def _optimism_of_run(
+    named: tuple[tuple[str, str, int], pd.DataFrame], generator: np.random.Generator, *, draws: int
+) -> dict[str, Any]:
+    (task, arm, seed), run = named
+    mean = run.pivot(index="step", columns="item", values="mean")
+    n = run.pivot(index="step", columns="item", values="n").fillna(0)
+    kept = (n > 0).all()
+    if not kept.any():
+        raise UserError(f"task {task!r}, arm {arm!r}, seed {seed}: no item has a score at every checkpoint")
+    n_ki = n.loc[:, kept].to_numpy(dtype=np.int64)
+    right_ki = np.rint(mean.loc[:, kept].to_numpy(dtype=np.float64) * n_ki)
+    found = peak_optimism(right_ki, n_ki, generator, draws)
+    return {
+        **{"task": task, "arm": arm, "seed": int(seed), "n_checkpoints": len(mean)},
+        **{"n_items": int(kept.sum()), "n_left_out": int((~kept).sum())},
+        **{"raw_max": found.raw_max, "optimism": found.expected, "p_equal": found.p_equal},
+    }

@@ -23,7 +23,7 @@ class Optimism:
 
 
 def peak_optimism(
-    right_ki: ArrayLike, n_ki: ArrayLike, generator: np.random.Generator, draws: int = 10_000
+    right_ki: ArrayLike, n_ki: ArrayLike, generator: np.random.Generator, draws: int = MIN_DRAWS
 ) -> Optimism:
     """Parametric bootstrap of "all checkpoints are equally good and only the answers vary".
 
@@ -54,12 +54,11 @@ def peak_optimism(
     if draws < MIN_DRAWS:
         raise ValueError(f"draws={draws}: want {MIN_DRAWS} or more")
     p_i = right.sum(axis=0) / n.sum(axis=0)
-    alike, count_g = np.unique(np.vstack([p_i, n]), axis=1, return_counts=True)
-    p_g, n_kg = alike[0], alike[1:].astype(np.int64)
-    mean_bk = np.zeros((draws, len(n)))
-    for k, n_g in enumerate(n_kg):
-        drawn = generator.binomial(n_g * count_g, p_g, size=(draws, len(p_g)))
-        mean_bk[:, k] = (drawn / n_g).sum(axis=1) / n.shape[1]
-    max_b, raw_max = mean_bk.max(axis=1), float((right / n).mean(axis=1).max())
+    max_b = np.zeros(draws)
+    for n_i in n:
+        (p_g, n_g), count_g = np.unique(np.vstack([p_i, n_i]), axis=1, return_counts=True)
+        drawn = generator.binomial(n_g.astype(np.int64) * count_g, p_g, size=(draws, len(p_g)))
+        np.maximum(max_b, (drawn / n_g).sum(axis=1) / len(p_i), out=max_b)
+    raw_max = float((right / n).mean(axis=1).max())
     beaten = int((max_b >= raw_max - 1e-12).sum())
     return Optimism(raw_max, float(max_b.mean() - p_i.mean()), (beaten + 1) / (draws + 1))
