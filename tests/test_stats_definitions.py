@@ -1,0 +1,85 @@
+"""Intervals against loops that spell their definition out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmark.stats import crossed_interval, improvement_interval, improvement_probability
+
+
+def robust(groups: list[list[float]], size: int) -> float:
+    """G / (G - 1) * sum over groups of (sum of residuals)^2 / N^2."""
+    return len(groups) / (len(groups) - 1) * sum(sum(group) ** 2 for group in groups) / size**2
+
+
+def crossed_by_definition(
+    table: np.ndarray, clusters: list[str], level: float
+) -> tuple[float, float, float]:
+    seeds, items = table.shape
+    mean = table.sum() / table.size
+    rest = [[table[s, i] - mean for i in range(items)] for s in range(seeds)]
+    names = sorted(set(clusters))
+    members = {name: [i for i in range(items) if clusters[i] == name] for name in names}
+    by_seed = robust(rest, table.size)
+    by_cluster = robust([[rest[s][i] for s in range(seeds) for i in members[c]] for c in names], table.size)
+    both = robust([[rest[s][i] for i in members[c]] for s in range(seeds) for c in names], table.size)
+    variance = max(by_seed + by_cluster - both, by_seed, by_cluster)
+    freedom = variance**2 / (by_seed**2 / (seeds - 1) + by_cluster**2 / (len(names) - 1))
+    half = stats.t.ppf(1 - (1 - level) / 2, freedom) * variance**0.5
+    return mean, mean - half, mean + half
+
+
+@pytest.mark.parametrize("kind", ["noise", "seeds differ", "items differ", "both differ"])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_crossed_interval_is_its_definition(kind, level):
+    rng = np.random.default_rng(5)
+    for seeds, items in ((3, 7), (8, 4), (5, 12)):
+        table = 0.1 + 0.05 * rng.normal(size=(seeds, items))
+        table += rng.normal(size=(seeds, 1)) * (kind in ("seeds differ", "both differ"))
+        table += rng.normal(size=(1, items)) * (kind in ("items differ", "both differ"))
+        names = [f"c{i // 2}" for i in range(items)]
+        for clusters in (None, names):
+            found = crossed_interval(table, clusters, level)
+            want = crossed_by_definition(table, clusters or [f"{i:03d}" for i in range(items)], level)
+            assert (found.mean, found.low, found.high) == pytest.approx(want, rel=1e-12)
+            assert found.n == seeds
+
+
+def test_clusters_with_long_names_are_told_apart():
+    table = np.random.default_rng(1).normal(size=(4, 4))
+    long = ["template-of-a-long-name-1", "template-of-a-long-name-1", "template-of-a-long-name-2", "x"]
+    short = ["a", "a", "b", "c"]
+    assert crossed_interval(table, long).low == pytest.approx(crossed_interval(table, short).low, rel=1e-12)
+
+
+def improvement_by_definition(ours, theirs, index):
+    """Mean over pairs of drawn seeds that are not the same seed; 1/2 where all are."""
+    points = []
+    for s in index:
+        for u in index:
+            if s != u:
+                wins = [(a > b) + 0.5 * (a == b) for a, b in zip(ours[s], theirs[u], strict=True)]
+                points.append(sum(wins) / len(wins))
+    return sum(points) / len(points) if points else 0.5
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_improvement_interval_is_its_definition(level):
+    rng = np.random.default_rng(2)
+    ours, theirs = rng.integers(5, size=(10, 2)) + 1.0, rng.integers(5, size=(10, 2)) + 0.0
+    found = improvement_interval(ours, theirs, np.random.default_rng(3), draws=2000, level=level)
+    index_bs = np.random.default_rng(3).integers(10, size=(2000, 10))
+    drawn = [improvement_by_definition(ours, theirs, index) for index in index_bs]
+    tail = stats.norm.cdf(-((10 / 9) ** 0.5) * stats.t.ppf(0.5 + level / 2, 9))
+    want = np.quantile(drawn, [tail, 1 - tail])
+    assert (found.low, found.high) == pytest.approx(tuple(want), rel=1e-12)
+    assert found.mean == improvement_by_definition(ours, theirs, range(10))
+    assert found.n == 10
+
+
+def test_two_seeds_have_an_improvement_and_no_interval():
+    ours, theirs = [[1.0], [2.0]], [[0.0], [3.0]]
+    assert improvement_probability(ours, theirs) == 0.5
+    assert improvement_interval(ours, theirs, np.random.default_rng(0)).low is None
