@@ -61,25 +61,22 @@ def grader_changes(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: 
         return f"grader {GRADER_VERSION}: there are no grades of an earlier one to compare with"
     before = earlier[-1]
     title = f"grader {GRADER_VERSION} against {before}"
-    units = [unit for unit in wanted_units(suite, runs, engine) if _differ(out, unit, before)]
-    if not units:
-        return f"{title}: no number of any table changed, and no verdict"
     try:
+        units = [unit for unit in wanted_units(suite, runs, engine) if _differ(out, unit, before)]
+        if not units:
+            return f"{title}: no number of any table changed, and no verdict"
         old, new = (_tables(suite, runs, out, engine, version) for version in (before, GRADER_VERSION))
     except UserError as error:
         return f"{title}: not compared ({error})"
-    changed, total = {}, 0
-    for name in dict.fromkeys([*old, *new]):
-        cells, count = _cells(old.get(name), new.get(name))
-        total += count
-        if cells:
-            changed[name] = cells
+    names = list(dict.fromkeys([*old, *new]))
+    cells = {name: _cells(old.get(name), new.get(name)) for name in names}
+    changed = {name: found for name, (found, _) in cells.items() if found}
     flips = [flip for unit in units for flip in _flips(out, unit, before)]
     counts = (
-        f"{title}: {sum(map(len, changed.values()))} of {total} cells in {len(changed)} of "
-        f"{len(old.keys() | new.keys())} tables changed, and {len(flips)} verdicts"
+        f"{title}: {sum(map(len, changed.values()))} of {sum(count for _, count in cells.values())} cells "
+        f"in {len(changed)} of {len(names)} tables changed, and {len(flips)} verdicts"
     )
-    return "\n\n".join([counts, *(_shown(*one) for one in changed.items()), _verdicts(flips)]).rstrip()
+    return "\n\n".join([counts, *(_listed(*one) for one in changed.items()), _verdicts(flips)]).rstrip()
 
 
 def _differ(out: Path, unit: WantedUnit, grader: str) -> bool:
@@ -129,14 +126,16 @@ def _lines(table: Table | None) -> dict[tuple[Any, ...], tuple[dict[str, Any], d
     """Return what each line is about, and how many such lines were before -> its record: raw, and to show."""
     found: dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]] = {}
     seen: Counter[tuple[Any, ...]] = Counter()
-    for machine, record in zip(as_records(table), table.records, strict=True) if table else ():
+    if table is None:
+        return found
+    for machine, record in zip(as_records(table), table.records, strict=True):
         about = tuple(machine[name] for name in LINE if machine.get(name) is not None)
         found[*about, seen[about]] = machine, record
         seen[about] += 1
     return found
 
 
-def _shown(name: str, cells: Sequence[Cell]) -> str:
+def _listed(name: str, cells: Sequence[Cell]) -> str:
     head = f"{name}: {len(cells)} cell{'s' if len(cells) > 1 else ''} changed"
     table = tabulate(cells[:CELLS], ["line", "column", "old", "new"], disable_numparse=True)
     more = f"\n... and {len(cells) - CELLS} more" if len(cells) > CELLS else ""
