@@ -110,6 +110,7 @@ def _generated(header: Header, unit: WantedUnit) -> Columns:
         "device": ", ".join(sorted({one["device"] for one in header.effective})),
         "wall_s": round(sum(one["seconds"] for one in header.effective), 3),
         "weights_note": "; ".join(sorted(notes)),
+        "n_conflicts": header.conflicts,
         "sample_key": unit.key,
     }
 
@@ -158,4 +159,6 @@ def _refuse_other_endpoints(
 
 def _kept(row: ResultRow, known: ResultRow | None) -> ResultRow:
     """Return a row, or the one that was measured while its set was still on the machine."""
-    return known if row.missing and known is not None and known.value is not None else row
+    if known is None or known.value is None or known.n_samples != row.n_samples:
+        return row
+    return known if row.missing else row

@@ -1,18 +1,21 @@
-"""What a new version of the grader changed: every number of the tables, and the verdicts behind them."""
+"""What a new version of the grader changed: cells of every table of the report, and verdicts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import pandas as pd
 from tabulate import tabulate
 
 from benchmark.aggregate import make_rows
-from benchmark.compare import ENDPOINTS, arm_table, summarize_runs
 from benchmark.grades import graders, grades_of
+from benchmark.items import scores_of
+from benchmark.report.document import build
+from benchmark.report.files import as_records
+from benchmark.report.results import collect
+from benchmark.report.table import MISSING, Table
 from benchmark.rows import to_frame
 from benchmark.runs import TrainedRun
 from benchmark.score import Failures
@@ -23,7 +26,12 @@ from tasks.grading import GRADER_VERSION
 
 SHOWN = 20
 """Changed verdicts that are listed one by one."""
-EVERY = "mean of all checkpoints"
+CELLS = 5
+"""Changed cells of a table that are listed one by one."""
+GRADED = ("item", "index", "status", "score", "found", "vote")
+"""What two graders can say differently about a text."""
+LINE = ("task", "metric", "endpoint", "axis", "level", "statement", "arm")
+"""Columns that say what a line of a table is about."""
 
 
 class Flip(NamedTuple):
@@ -36,51 +44,102 @@ class Flip(NamedTuple):
     new: str
 
 
-def grader_changes(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str) -> str:
-    """Compare the grades of this version with those of the one before it; returns text for people.
+class Cell(NamedTuple):
+    """One cell of a table as people read it, before and after."""
 
-    Raises:
-        UserError: the grades of this version are not complete.
-    """
+    line: str
+    column: str
+    old: str
+    new: str
+
+
+def grader_changes(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str) -> str:
+    """Compare the grades of this version with those of the one before it; returns text for people."""
     earlier = graders(out)
     earlier = earlier[: earlier.index(GRADER_VERSION)] if GRADER_VERSION in earlier else earlier
     if not earlier:
         return f"grader {GRADER_VERSION}: there are no grades of an earlier one to compare with"
-    title = f"grader {GRADER_VERSION} against {earlier[-1]}"
-    new = _numbers(suite, runs, out, engine, GRADER_VERSION)
+    before = earlier[-1]
+    title = f"grader {GRADER_VERSION} against {before}"
     try:
-        old = _numbers(suite, runs, out, engine, earlier[-1])
+        units = [unit for unit in wanted_units(suite, runs, engine) if _differ(out, unit, before)]
+        if not units:
+            return f"{title}: no number of any table changed, and no verdict"
+        old, new = (_tables(suite, runs, out, engine, version) for version in (before, GRADER_VERSION))
     except UserError as error:
-        return f"{title}: not compared, since not every text has an old grade ({error})"
-    names = list(new.index.names)
-    both = new.to_frame("new").join(old.to_frame("old"), how="outer").reset_index()
-    changed = both[~((both["old"] == both["new"]) | (both["old"].isna() & both["new"].isna()))]
-    flips = [flip for unit in wanted_units(suite, runs, engine) for flip in _flips(out, unit, earlier[-1])]
-    if changed.empty and not flips:
-        return f"{title}: no number of any table changed, and no verdict"
-    rows = [
-        [*line[names], _cell(line["old"]), _cell(line["new"]), _cell(line["new"] - line["old"], "+")]
-        for _, line in changed.iterrows()
-    ]
-    table = tabulate(rows, [*names, "old", "new", "difference"], disable_numparse=True)
-    counts = f"{title}: {len(changed)} of {len(both)} numbers and {len(flips)} verdicts changed"
-    return "\n\n".join(part for part in (counts, table if rows else "", _verdicts(flips)) if part)
+        return f"{title}: not compared ({error})"
+    names = list(dict.fromkeys([*old, *new]))
+    cells = {name: _cells(old.get(name), new.get(name)) for name in names}
+    changed = {name: found for name, (found, _) in cells.items() if found}
+    flips = [flip for unit in units for flip in _flips(out, unit, before)]
+    counts = (
+        f"{title}: {sum(map(len, changed.values()))} of {sum(count for _, count in cells.values())} cells "
+        f"in {len(changed)} of {len(names)} tables changed, and {len(flips)} verdicts"
+    )
+    return "\n\n".join([counts, *(_listed(*one) for one in changed.items()), _verdicts(flips)]).rstrip()
 
 
-def _numbers(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, grader: str) -> pd.Series:
-    """Return every number of the tables under one version of the grader, by what it is a number of."""
-    frame = to_frame(make_rows(suite, runs, out, engine, Failures(), grader))
-    names = ["task", "split", "arm", "metric"]
-    means = frame.groupby(names)["value"].mean().to_frame("value").assign(number=EVERY).reset_index()
-    arms = arm_table(summarize_runs(frame, endpoints=suite.endpoints, kind=suite.kind))
-    endpoints = [
-        dict(zip(names, (line["task"], "test", line["arm"], "accuracy"), strict=True))
-        | {"number": name, "value": line[name].mean}
-        for line in arms.to_dict("records")
-        for name in ENDPOINTS
-    ]
-    table = pd.concat([means, pd.DataFrame(endpoints)]).set_index([*names, "number"])
-    return table["value"].sort_index()
+def _differ(out: Path, unit: WantedUnit, grader: str) -> bool:
+    old, new = (grades_of(out, unit.key, GRADED, version)[1] for version in (grader, GRADER_VERSION))
+    return not old.equals(new)
+
+
+def _tables(
+    suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str, grader: str
+) -> dict[str, Table]:
+    """Return every table of the report under one version of the grader.
+
+    Raises:
+        UserError: not every text has a grade of it, or the report refuses its rows.
+    """
+    rows = list(make_rows(suite, runs, out, engine, Failures(), grader))
+    results = collect(
+        to_frame(rows),
+        baseline=suite.baseline,
+        kind=suite.kind,
+        metric="accuracy",
+        endpoints=suite.endpoints,
+        scores=scores_of(out, suite, rows, grader),
+    )
+    return {table.name: table for document in build("", {}, results) for table in document.tables}
+
+
+def _cells(old: Table | None, new: Table | None) -> tuple[list[Cell], int]:
+    """Return the cells of a table that changed, and how many there are; a table may be in one report only."""
+    before, after = _lines(old), _lines(new)
+    columns = {column.name: column for table in (old, new) if table for column in table.columns}
+    lines = list(dict.fromkeys([*after, *before]))
+    changed = []
+    for line in lines:
+        (was, old_record), (now, new_record) = before.get(line, ({}, {})), after.get(line, ({}, {}))
+        for name, column in columns.items():
+            if was.get(name) != now.get(name):
+                shown = [
+                    column.show(record[name]) if name in record else MISSING
+                    for record in (old_record, new_record)
+                ]
+                changed.append(Cell(" ".join(map(str, line[:-1])), column.heading, *shown))
+    return changed, len(lines) * len(columns)
+
+
+def _lines(table: Table | None) -> dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]]:
+    """Return what each line is about, and how many such lines were before -> its record: raw, and to show."""
+    found: dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]] = {}
+    seen: Counter[tuple[Any, ...]] = Counter()
+    if table is None:
+        return found
+    for machine, record in zip(as_records(table), table.records, strict=True):
+        about = tuple(machine[name] for name in LINE if machine.get(name) is not None)
+        found[*about, seen[about]] = machine, record
+        seen[about] += 1
+    return found
+
+
+def _listed(name: str, cells: Sequence[Cell]) -> str:
+    head = f"{name}: {len(cells)} cell{'s' if len(cells) > 1 else ''} changed"
+    table = tabulate(cells[:CELLS], ["line", "column", "old", "new"], disable_numparse=True)
+    more = f"\n... and {len(cells) - CELLS} more" if len(cells) > CELLS else ""
+    return f"{head}\n{table}{more}"
 
 
 def _flips(out: Path, unit: WantedUnit, grader: str) -> Iterator[Flip]:
@@ -103,7 +162,3 @@ def _verdicts(flips: Sequence[Flip]) -> str:
         for flip in flips[:SHOWN]
     ]
     return "\n".join([*lines, *([f"  ... and {len(flips) - SHOWN} more"] if len(flips) > SHOWN else [])])
-
-
-def _cell(value: float, sign: str = "") -> str:
-    return "null" if pd.isna(value) else f"{value:{sign}.4f}"

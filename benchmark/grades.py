@@ -3,6 +3,7 @@
 OUT/grades/GRADER/KEY.parquet holds what grader version GRADER said about the samples of unit KEY (weights on
 one split; `benchmark.store.sample_key`). A new grader version writes beside the old ones, so both
 can be compared. Everything here follows from texts and grader alone: a file can be deleted and made again.
+Only where the store has two texts of one sample, the grades also say which of them counts and stays.
 
 columns     item, index: which sample; lines are sorted by them
             status: `tasks.schema.Status`; score: 1, 0, or null where the grader could not tell
@@ -66,6 +67,8 @@ class Header:
     grader: str
     kind: str
     """How answers were compared: `tasks.schema.AnswerKind`."""
+    conflicts: int = 0
+    """Samples of which the store has two different texts."""
     format: int = FORMAT
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from benchmark.measure import READ, Samples, arrange, item_clusters
 from benchmark.rows import ResultRow, latest_rows, read_rows
 from benchmark.suite import Suite
 from tasks.catalog import load_problems
+from tasks.grading import GRADER_VERSION
 from tasks.schema import Problem
 
 COLUMNS = ("arm", "seed", "step", "task", "split", "item", "cluster", "n", "mean")
@@ -30,18 +31,28 @@ def item_scores(out: Path, suite: Suite) -> pd.DataFrame:
     Raises:
         UserError: there are no rows yet, or a row's grades are missing, damaged or incomplete.
     """
-    parts = [_of_unit(row, samples, problems) for row, samples, problems in _units(out, suite)]
+    return scores_of(out, suite, latest_rows(read_rows(out / "rows.jsonl")))
+
+
+def scores_of(
+    out: Path, suite: Suite, rows: Iterable[ResultRow], grader: str = GRADER_VERSION
+) -> pd.DataFrame:
+    """Return what `item_scores` does for rows that are given, by one version of the grader."""
+    units = _units(out, suite, rows, grader)
+    parts = [_of_unit(row, samples, problems) for row, samples, problems in units]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     return frame.astype({"seed": "Int64", "step": "int64", "n": "int64", "mean": "float64"})
 
 
-def _units(out: Path, suite: Suite) -> Iterator[tuple[ResultRow, Samples, list[Problem]]]:
+def _units(
+    out: Path, suite: Suite, rows: Iterable[ResultRow], grader: str
+) -> Iterator[tuple[ResultRow, Samples, list[Problem]]]:
     """Read the grades behind every accuracy of a suite."""
-    for row in latest_rows(read_rows(out / "rows.jsonl")):
+    for row in rows:
         mine = (row.suite, row.kind, row.metric) == (suite.name, suite.kind, "accuracy")
         if not mine or row.missing or (row.task, row.split) not in suite.scored():
             continue
-        path = grades_path(out, row.sample_key)
+        path = grades_path(out, row.sample_key, grader)
         _, table = read_grades(path, READ)
         problems = load_problems(row.task, row.split)
         yield row, arrange(table, problems, row.n_samples, str(path)), problems

@@ -29,6 +29,11 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
+def tell(text: str) -> None:
+    """Print what a person has to know, wherever that goes."""
+    print(text, flush=True)
+
+
 class Stage:
     """How far one stage is."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
@@ -75,7 +76,8 @@ class ResultRow(Settings):
     scored_at: str
     """ISO 8601, UTC."""
     wall_s: float | None
-    """Seconds of generation; None when the texts were already in the store."""
+    """Seconds of the engine on the blocks that hold the unit's texts, whenever that was; None where nothing
+    was measured. A block that only repeats what others hold is not counted."""
     temperature: float | None = None
     top_p: float | None = None
     max_new_tokens: int | None = None
@@ -84,12 +86,17 @@ class ResultRow(Settings):
     """Why there is no value although the suite asks for it, such as a set that is not on the machine."""
     weights_note: str = ""
     """How the weights got into the engine, where that was not the plain way, such as "restarted: reason"."""
+    n_conflicts: int = 0
+    """Samples of the unit of which the store has two different texts: the engine did not repeat itself."""
     endpoints: str = ""
     """Digest of the suite's endpoints, which were fixed before the row was measured."""
 
 
 IDENTITY = ("kind", "suite", "arm", "seed", "step", "task", "split", "metric")
 """Two rows that agree on these columns measure the same thing; the later one replaces the earlier."""
+identity = attrgetter(*IDENTITY)
+"""What two rows that measure the same thing agree on."""
+_cell = attrgetter(*(name for name in IDENTITY if name != "metric"))
 
 
 def append_rows(path: Path, rows: Iterable[ResultRow]) -> None:
@@ -146,13 +153,16 @@ def read_rows(path: Path) -> list[ResultRow]:
 
 
 def latest_rows(rows: Iterable[ResultRow]) -> list[ResultRow]:
-    """Return the latest row of every measured thing, in the order in which each was first measured."""
-    return list({identity(row): row for row in rows}.values())
+    """Return the latest row of every measured thing, in the order in which each was first measured.
 
-
-def identity(row: ResultRow) -> tuple[object, ...]:
-    """Return what two rows that measure the same thing agree on."""
-    return tuple(getattr(row, name) for name in IDENTITY)
+    The metrics of a checkpoint on a split rest on the same samples. Those of another number of samples than
+    the last one that was measured there, such as pass@8 before accuracy with 4 samples, are left out.
+    """
+    latest, samples = {}, {}
+    for row in rows:
+        latest[identity(row)] = row
+        samples[_cell(row)] = row.n_samples
+    return [row for row in latest.values() if row.n_samples == samples[_cell(row)]]
 
 
 def to_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.aggregate import aggregate
+from benchmark.changes import grader_changes
 from benchmark.claim import claim, drop_claim, make_folder, record_engine
 from benchmark.executor import Executor, Failure
 from benchmark.executor.answer import work_items
 from benchmark.executor.devices import devices, engines
 from benchmark.executor.local import LocalExecutor
 from benchmark.follow import Follower, not_done, retain
+from benchmark.grades import graders
 from benchmark.launch import Job, Queue, drive
-from benchmark.progress import Stage, progress, say
+from benchmark.progress import Stage, progress, say, tell
 from benchmark.runs import TrainedRun, distinct_checkpoints, is_done, looks_done, read_runs
 from benchmark.score import grade_units, score
 from benchmark.store import open_store
@@ -250,6 +252,8 @@ def _score(work: Work, runs: Sequence[TrainedRun], failures: Sequence[Failure]) 
         stage = show.stage("score", 0, "units")
         score(work.suite, runs, work.out, work.engine, lambda done, units, graded: stage.update(done, units))
     aggregate(work.suite, runs, work.out, work.engine)
+    if len(graders(work.out)) > 1:
+        tell(grader_changes(work.suite, runs, work.out, work.engine))
     retain(work.suite, runs, work.out, work.engine)
 
 

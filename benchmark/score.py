@@ -15,10 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.grades import SCHEMA, Header, grades_of, grades_path, read_grades, write_grades
+from benchmark.grades import SCHEMA, Header, graders, grades_of, grades_path, read_grades, write_grades
 from benchmark.measure import check_counts
+from benchmark.progress import tell
 from benchmark.runs import TrainedRun
-from benchmark.store import Sample, Store, open_store
+from benchmark.store import Sample, Store, Unit, open_store
 from benchmark.suite import Suite
 from benchmark.units import WantedUnit, wanted_units
 from tasks.catalog import find_task, load_problems
@@ -52,7 +53,11 @@ def score(
     """
     units, store = wanted_units(suite, runs, engine), open_store(out)
     graded = grade_units(out, store, units, report, again=_fails(units, out))
-    check_grades(suite, units, out)
+    if conflicts := check_grades(suite, units, out):
+        tell(
+            f"{conflicts} samples have two different texts in the store: the one that was graded first "
+            "counts, and `n_conflicts` of the rows says how many there are"
+        )
     return graded
 
 
@@ -107,15 +112,44 @@ def _opened(out: Path, store: Store, unit: WantedUnit, *, again: bool) -> _Unit:
     if foreign := [sample.item for sample in stored.samples if sample.item not in golds]:
         raise UserError(
             f"{unit}: a text for {foreign[0]!r}, which is none of its {len(golds)} items; set it aside with "
-            "`python -m benchmark store repair SUITE`"
+            f"`python -m benchmark store repair --out {out}`"
         )
-    header = Header(request=stored.request, effective=stored.effective, grader=GRADER_VERSION, kind=kind)
+    samples = standing(out, stored)
+    header = Header(
+        request=stored.request,
+        effective=stored.effective,
+        grader=GRADER_VERSION,
+        kind=kind,
+        conflicts=stored.conflicts,
+    )
     path = grades_path(out, unit.key)
     old, held = _held(path, kind, again=again)
-    todo = [one for one in stored.samples if held.get((one.item, one.index)) != text_hash(one)]
-    stale = old != header or bool(todo) or len(held) != len(stored.samples)
-    keep = {(one.item, one.index) for one in stored.samples} - {(one.item, one.index) for one in todo}
+    todo = [one for one in samples if held.get((one.item, one.index)) != text_hash(one)]
+    stale = old != header or bool(todo) or len(held) != len(samples)
+    keep = {(one.item, one.index) for one in samples} - {(one.item, one.index) for one in todo}
     return _Unit(path=path, header=header, kind=kind, golds=golds, keep=keep, todo=todo, stale=stale)
+
+
+def standing(out: Path, unit: Unit) -> list[Sample]:
+    """Return the samples of a unit that count, sorted by item and index.
+
+    Of two texts of one sample the one that was graded stays, whatever is generated later, so that no number
+    changes that was published; the newest grader has the last word. Else it is the smaller line.
+    """
+    if not unit.others:
+        return unit.samples
+    graded: dict[tuple[str, int], str] = {}
+    for version in graders(out):
+        columns = grades_of(out, unit.key, ("item", "index", "text_hash"), version)[1].to_pydict()
+        places = zip(columns["item"], columns["index"], strict=True)
+        graded |= dict(zip(places, columns["text_hash"], strict=True))
+
+    def chosen(sample: Sample) -> Sample:
+        place = (sample.item, sample.index)
+        texts = (sample, *unit.others.get(place, ()))
+        return next((text for text in texts if text_hash(text) == graded.get(place)), sample)
+
+    return [chosen(sample) for sample in unit.samples]
 
 
 def _held(path: Path, kind: AnswerKind, *, again: bool) -> tuple[Header | None, dict[tuple[str, int], str]]:
@@ -182,20 +216,25 @@ def text_hash(sample: Sample) -> str:
     return hashlib.blake2b(seen, digest_size=8).hexdigest()
 
 
-def check_grades(suite: Suite, units: Sequence[WantedUnit], out: Path) -> None:
+def check_grades(suite: Suite, units: Sequence[WantedUnit], out: Path) -> int:
     """Refuse grades that are not complete, or with too many errors of the grader among them.
+
+    Returns:
+        Samples of which there are two different texts.
 
     Raises:
         UserError: names a unit, what is missing of it, and the commands that make it.
         InfrastructureError: the grader failed on more than 0.5 % of the texts.
     """
-    failures = Failures()
+    failures, conflicts = Failures(), 0
     for unit in units:
-        table = grades_of(out, unit.key, ("index", *FAILURES))[1]
+        header, table = grades_of(out, unit.key, ("index", *FAILURES))
         count = suite.decoding(unit.task).samples
         check_counts(table, load_problems(unit.task, unit.split), count, str(unit))
         failures.add(table)
+        conflicts += header.conflicts if header else 0
     failures.check()
+    return conflicts
 
 
 class Failures:

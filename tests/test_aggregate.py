@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.rows import read_rows
+from benchmark.aggregate import aggregate, content
+from benchmark.rows import latest_rows, read_rows
 from benchmark.runs import distinct_checkpoints, read_runs
 from benchmark.store import open_store
 from benchmark.suite import run_folder
@@ -87,6 +88,7 @@ def test_every_column_of_one_row(out: Path) -> None:
         "wall_s": 1.5,
         "missing": "",
         "weights_note": "",
+        "n_conflicts": 0,
         "endpoints": suite.endpoints.digest(),
     }
 
@@ -147,6 +149,43 @@ def test_scoring_again_appends_nothing(out: Path) -> None:
     assert by_place(again).keys() == by_place(first).keys()
 
 
+def test_fewer_samples_leave_what_a_fresh_folder_has(out: Path, tmp_path: Path) -> None:
+    """And the same number as before brings everything back."""
+    four, two = (make_suite(samples=count, temperature=0.5) for count in (4, 2))
+    fresh = write_suite(tmp_path / "fresh")
+
+    def held(folder: Path) -> list[object]:
+        return [content(row) for row in latest_rows(read_rows(folder / "rows.jsonl"))]
+
+    for folder in (out, fresh):
+        write_texts(four, folder, RIGHT)
+    all_rows(four, out)
+    first = held(out)
+    all_rows(two, out)
+    all_rows(two, fresh)
+    assert held(out) == held(fresh)
+    assert {row.metric for row in latest_rows(read_rows(out / "rows.jsonl"))} == {
+        "accuracy",
+        "pass@2",
+        "maj@2",
+    }
+    all_rows(four, out)
+    assert sorted(map(str, held(out))) == sorted(map(str, first))
+
+
+def test_a_set_that_went_keeps_its_rows_as_long_as_they_answer_the_suite(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four, two = (make_suite(samples=count, temperature=0.5) for count in (4, 2))
+    write_texts(four, out, RIGHT)
+    before = all_rows(four, out)
+    monkeypatch.setattr("benchmark.aggregate.missing_sets", lambda tasks: {"sums1": "gone"})
+    again = aggregate(four, read_runs(four, out), out, ENGINE)
+    assert list(map(content, again)) == list(map(content, before))
+    fewer = aggregate(two, read_runs(two, out), out, ENGINE)
+    assert {(row.value, row.missing, row.n_samples) for row in fewer} == {(None, "gone", 2)}
+
+
 def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
     all_rows(make_suite(), out)
     all_rows(make_suite(kind="smoke"), out)
@@ -165,7 +204,7 @@ def test_what_is_judged_may_not_change_after_the_fact(out: Path) -> None:
 
 def test_how_the_weights_got_into_the_engine_is_noted(out: Path) -> None:
     suite = make_suite(temperature=0.5)
-    for how in ("opened", "swapped", "restarted: the proof failed"):
+    for number, how in enumerate(("opened", "swapped", "restarted: the proof failed")):
         with open_store(out).writer("w") as writer:
             for place in RIGHT:
                 for split in SIZE:
@@ -174,8 +213,10 @@ def test_how_the_weights_got_into_the_engine_is_noted(out: Path) -> None:
                         "weights": how if place[0] == "grpo" else "swapped",
                         "device": how[:6],
                     }
-                    writer.append(unit.request, effective, texts(suite, split, 0))
-        rows = all_rows(suite, out)  # the grades stay, and what is known about their texts grows
+                    part = texts(suite, split, 0)[number::3]
+                    writer.append(unit.request, effective, part)
+                    writer.append(unit.request, effective | {"seconds": 7.0}, part[:9])  # a worker too many
+    rows = all_rows(suite, out)
     assert {row.arm: row.weights_note for row in rows} == {
         "base": "",
         "grpo": "restarted: the proof failed",

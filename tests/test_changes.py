@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +14,22 @@ from benchmark import changes
 from benchmark.aggregate import aggregate
 from benchmark.changes import grader_changes
 from benchmark.grades import graders, grades_path
+from benchmark.items import item_scores
+from benchmark.report import collect, write_results
+from benchmark.rows import to_frame
+from benchmark.run import Work
+from benchmark.run import _score as finish
 from benchmark.runs import read_runs
 from benchmark.score import score
 from tasks.grading import Asked, grade_all
 from tasks.schema import Grade, Status
 from tests.toy import ENGINE, RIGHT, SIZE, all_rows, find_unit, make_suite, write_suite
+
+CHANGED = {
+    *("arms_by_task_auc", "arms_by_task_peak", "task_sums1", "items", "peaks", "stability", "counts"),
+    "arms_seconds",
+}
+"""The tables that change where every unit gets three more right answers; differences of arms do not."""
 
 
 @pytest.fixture
@@ -32,6 +45,22 @@ def said(out: Path) -> str:
     runs = read_runs(make_suite(), out)
     score(make_suite(), runs, out, ENGINE)
     return grader_changes(make_suite(), runs, out, ENGINE)
+
+
+def report_tables(out: Path) -> list[str]:
+    """Return the names of all tables that `aggregate` and the report write."""
+    suite = make_suite()
+    rows = aggregate(suite, read_runs(suite, out), out, ENGINE)
+    results = collect(
+        to_frame(rows),
+        baseline=suite.baseline,
+        kind=suite.kind,
+        metric="accuracy",
+        endpoints=suite.endpoints,
+        scores=item_scores(out, suite),
+    )
+    write_results(results, out, title="", origin={})
+    return [path.stem for path in (out / "tables").glob("*.csv")]
 
 
 def accept(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
@@ -61,14 +90,19 @@ def test_every_changed_number_stands_with_its_old_and_new_value(
     accept(monkeypatch, "no idea")  # three texts of every unit that were unparsed
     text = said(out)
     lines = text.splitlines()
-    assert lines[0] == f"grader 2 against 1: 12 of 12 numbers and {2 * 3 * len(RIGHT)} verdicts changed"
-    cells = {tuple(line.split("  ")[0:1]) + tuple(line.split()) for line in lines}
-    flat = [" ".join(line[1:]) for line in cells]
-    base = (RIGHT["base", None, 0] + 1) / SIZE["test"]
-    assert f"sums1 test base accuracy mean of all checkpoints {base:.4f} {base + 3 / 80:.4f} +0.0375" in flat
-    final = sum(RIGHT["grpo", seed, 4] + 1 for seed in (0, 1)) / 2 / SIZE["test"]
-    assert f"sums1 test grpo accuracy final {final:.4f} {final + 3 / 80:.4f} +0.0375" in flat
-    assert any(one.startswith("sums1 validation lambda_grpo accuracy mean of all") for one in flat)
+    assert re.fullmatch(
+        rf"grader 2 against 1: \d+ of \d+ cells in 8 of \d+ tables changed, and {6 * len(RIGHT)} verdicts",
+        lines[0],
+    )
+    flat = [" ".join(line.split()) for line in lines]
+    base = 100 * (RIGHT["base", None, 0] + 1) / SIZE["test"]
+    assert f"grpo base {base:.1f} % {base + 3.75:.1f} %" in flat
+    assert any(line.startswith("sums1 grpo area over seconds") for line in flat)
+    for table in report_tables(out):
+        assert (f"\n\n{table}: " in text) == (table in CHANGED), table
+    assert "task_sums1: 12 cells changed" in text
+    assert text.count("\ngrpo  ") + text.count("\nlambda_grpo  ") >= changes.CELLS
+    assert "... and 7 more" in text
     assert "54 from unparsed to correct" in text
     assert text.count(" sample 0: unparsed to correct") == changes.SHOWN
     assert lines[-1] == f"  ... and {54 - changes.SHOWN} more"
@@ -83,9 +117,11 @@ def test_a_verdict_may_change_and_no_number(out: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(benchmark.score, "grade_all", graded)
     text = said(out)
-    assert text.startswith(
-        "grader 2 against 1: 0 of 12 numbers and 54 verdicts changed\n\n54 from unparsed to wrong"
-    )
+    assert text.startswith("grader 2 against 1: ")
+    assert " 1 of " in text.splitlines()[0]
+    assert "in 1 of" in text.splitlines()[0]
+    assert "\n\ncounts: " in text
+    assert "\n\n54 from unparsed to wrong" in text
 
 
 def test_without_earlier_grades_there_is_nothing_to_compare(tmp_path: Path) -> None:
@@ -96,8 +132,21 @@ def test_without_earlier_grades_there_is_nothing_to_compare(tmp_path: Path) -> N
 def test_old_grades_that_do_not_cover_the_suite_are_not_compared(out: Path) -> None:
     grades_path(out, find_unit(make_suite(), out, ("grpo", 0, 2)).key, "1").unlink()
     text = said(out)
-    assert text.startswith("grader 2 against 1: not compared, since not every text has an old grade (")
+    assert text.startswith("grader 2 against 1: not compared (")
     assert "grpo/seed_0/checkpoints/step_000002, sums1 test: 80 of 80" in text
+
+
+def test_a_run_says_it_too(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accept(monkeypatch, "no idea")
+    suite, runs = make_suite(), read_runs(make_suite(), out)
+    work = Work(suite=suite, words=[], out=out, engine=ENGINE, jobs=1)
+    finish(work, runs, [])
+    assert "grader 2 against 1: " in capsys.readouterr().out
+    shutil.rmtree(out / "grades" / "1")
+    finish(work, runs, [])
+    assert "against" not in capsys.readouterr().out
 
 
 def test_rows_of_a_new_version_follow_its_grades(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,21 @@ def test_goals_are_judged_at_ten_million_alone() -> None:
     assert {one["verdict"] for one in judge(small)} == {"not judged: too few samples"}
     verdicts = [one["verdict"] for one in judge([*small, sized(10**7, 10.0, 4.5)])]
     assert verdicts == ["met", "not met", "met", "met"]
-    assert [one["verdict"] for one in judge([*small, sized(10**7, 61.0, 0.5)])][::2] == ["not met", "not met"]
+    slow = judge([*small, sized(10**7, 61.0, 0.5)])
+    assert [one["verdict"] for one in slow] == ["not met", "met", "not met", "met"]
+
+
+def test_what_starting_costs_hides_no_growth() -> None:
+    """1, 3 and 10 million at 10 s of start: squares look linear on a scale of logarithms."""
+    squares = [sized(n * 10**6, 10 + 0.1 * n * n, 0.5) for n in (10, 1, 3)]
+    assert growth([one["samples"] for one in squares], [one["seconds"] for one in squares]) < 1.1
+    (slope,) = [one for one in judge(squares) if one["what"].startswith("seconds of")]
+    assert slope["value"] == pytest.approx(1.3 / 0.4)
+    assert slope["verdict"] == "not met"
+    straight = [sized(n * 10**6, 10 + 3 * n, 0.5) for n in (10, 1, 3)]
+    (slope,) = [one for one in judge(straight) if one["what"].startswith("seconds of")]
+    assert (slope["value"], slope["verdict"]) == (pytest.approx(1), "met")
+    assert len(judge(straight[:2])) == 3  # no middle, no judgement of the slopes
 
 
 def test_the_sizes_are_the_millions_they_say() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmark.rows import TAIL, append_rows, read_rows, to_frame
+from benchmark.rows import TAIL, append_rows, latest_rows, read_rows, to_frame
 from tasks.errors import UserError
 
 
@@ -67,6 +67,17 @@ def test_a_torn_last_line_is_left_out_and_the_next_append_heals_it(tmp_path, mak
 def test_the_later_row_replaces_the_earlier(make_row):
     frame = to_frame([make_row(value=0.1), make_row(seed=1, value=0.2), make_row(value=0.3)])
     assert dict(zip(frame["seed"], frame["value"], strict=True)) == {0: 0.3, 1: 0.2}
+
+
+def test_metrics_of_another_number_of_samples_fall_away(make_row):
+    def measured(samples, *metrics):
+        return [make_row(metric=name, n_samples=samples) for name in metrics]
+
+    eight = measured(8, "accuracy", "pass@4", "pass@8")
+    four = measured(4, "accuracy", "pass@4")
+    elsewhere = [make_row(step=30, metric="pass@8", n_samples=8)]
+    assert latest_rows(eight + elsewhere + four) == [*four, *elsewhere]
+    assert latest_rows(eight + four + eight[:2]) == eight
 
 
 def test_a_smoke_row_never_replaces_a_real_one(make_row):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from benchmark.rows import read_rows
 from benchmark.runs import read_runs
 from benchmark.score import score, text_hash
 from benchmark.store import open_store
+from benchmark.store.upkeep import repair
 from tasks.catalog import find_task
 from tasks.engines import Finish
 from tasks.errors import InfrastructureError, UserError
@@ -26,6 +28,7 @@ from tests.toy import (
     RIGHT,
     SIZE,
     all_rows,
+    by_place,
     find_unit,
     make_suite,
     texts,
@@ -217,6 +220,57 @@ def test_a_text_for_another_item_is_refused(out: Path) -> None:
         writer.append(find_unit(make_suite(), out, ("grpo", 0, 2)).request, EFFECTIVE, foreign)
     with pytest.raises(UserError, match="a text for 'sums1/validation/0000', which is none of its 80 items"):
         run_score(out)
+    (problem,) = open_store(out).verify().problems
+    assert "has a text for 'sums1/validation/0000', which is no item of its split" in problem
+    (line,) = repair(out)  # what the message says
+    assert line.endswith("aside, 0 sound blocks kept")
+    run_score(out)
+    assert open_store(out).verify().problems == []
+
+
+def write_other_texts(out: Path, text: str) -> None:
+    """Let a second worker answer the same, with other texts."""
+    with open_store(out).writer("other") as writer:
+        for split in SIZE:
+            unit = find_unit(make_suite(), out, ("grpo", 0, 2), split)
+            writer.append(
+                unit.request, EFFECTIVE, [replace(one, text=text) for one in texts(make_suite(), split, 9)]
+            )
+
+
+@pytest.mark.parametrize("text", ["1", "zzz"])  # smaller and larger than "77" and "The answer is"
+def test_a_text_that_was_graded_stays(
+    out: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {(row.arm, row.seed, row.step, row.split): row.value for row in all_rows(make_suite(), out)}
+    grades = held(out)
+    capsys.readouterr()
+    write_other_texts(out, text)
+    rows = all_rows(make_suite(), out)
+    assert {(row.arm, row.seed, row.step, row.split): row.value for row in rows} == before
+    counted = {(row.arm, row.seed, row.step, row.split): row.n_conflicts for row in rows if row.n_conflicts}
+    assert counted == {("grpo", 0, 2, split): size for split, size in SIZE.items()}
+    assert "120 samples have two different texts in the store: the one that was" in capsys.readouterr().out
+    assert len(grades.keys() & held(out).keys()) == len(held(out))
+    (out / "grades" / "2").rename(out / "grades" / "1")  # a new version of the grader
+    rows = all_rows(make_suite(), out)
+    assert {(row.arm, row.seed, row.step, row.split): row.value for row in rows} == before
+
+
+def test_of_two_texts_without_a_grade_the_smaller_counts_whoever_was_first(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        for arm in ("grpo", "lambda_grpo"):
+            for seed in (0, 1):
+                write_run(folder, arm, seed)
+        steps = [partial(write_texts, make_suite(), folder, RIGHT), partial(write_other_texts, folder, "1")]
+        for step in steps if name == "one" else steps[::-1]:
+            step()
+        rows = all_rows(make_suite(), folder)
+        found.append([row.value for row in rows])
+        assert by_place(rows)["grpo", 0, 2, "test"].value == 0
+    assert found[0] == found[1]
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, errors: int) -> list[int]:

@@ -123,6 +123,7 @@ def test_the_same_sample_twice_is_one(tmp_path: Path) -> None:
     write_samples(tmp_path, REQUEST, EFFECTIVE | {"seconds": 9.0}, SAMPLES)
     unit = open_store(tmp_path).read(KEY)
     assert (unit.samples, unit.conflicts) == (SAMPLES, 0)
+    assert unit.effective == [EFFECTIVE]  # the time of a second worker made none of these texts
 
 
 def test_the_same_work_to_the_last_byte_is_one_file(tmp_path: Path) -> None:
@@ -147,6 +148,11 @@ def test_of_two_texts_the_same_one_stands_whatever_the_order(tmp_path: Path) -> 
     assert [unit.samples for unit in found] == [found[0].samples] * 4
     assert [one.text for one in found[0].samples] == ["a", "c", "g", "i", "a"]
     assert [unit.conflicts for unit in found] == [4] * 4
+    others = {place: [one.text for one in texts] for place, texts in found[0].others.items()}
+    assert others == {(one.item, one.index): [one_text] for one, one_text in zip(
+        (found[0].samples[at] for at in (0, 1, 3, 4)), "zdjm", strict=True
+    )}  # fmt: skip
+    assert [unit.others for unit in found] == [found[0].others] * 4
 
 
 def test_everything_but_the_shards_may_be_deleted(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from benchmark.board.declared import digest_of, run_weights, training_totals, we
 from benchmark.board.entry import ArmLabel, Counts, DeclaredRun, Entry, Provenance
 from benchmark.board.reading import ENTRY, ROWS, SUMS
 from benchmark.board.texts import UnitHead, pack_texts, rows_of, texts_file
-from benchmark.rows import IDENTITY, ResultRow, read_rows
+from benchmark.rows import ResultRow, latest_rows, read_rows
+from benchmark.score import standing
 from benchmark.store import open_store
 from benchmark.suite import Suite
 from tasks.errors import UserError, closest
@@ -73,16 +74,10 @@ def _rows(suite: Suite, out: Path) -> list[ResultRow]:
     """Return the latest row of every measured thing, in one order."""
     if suite.kind != "real":
         raise UserError(f"suite {suite.name!r} is a smoke suite, which measures nothing; pack a real one")
-    latest = {
-        tuple(getattr(row, name) for name in IDENTITY): row
-        for row in read_rows(out / "rows.jsonl")
-        if row.suite == suite.name
-    }
+    latest = [row for row in latest_rows(read_rows(out / "rows.jsonl")) if row.suite == suite.name]
     if not latest:
         raise UserError(f"{out / 'rows.jsonl'}: no rows of suite {suite.name!r}; run it first")
-    return sorted(
-        latest.values(), key=lambda row: (row.task, row.split, row.arm, row.seed or 0, row.step, row.metric)
-    )
+    return sorted(latest, key=lambda row: (row.task, row.split, row.arm, row.seed or 0, row.step, row.metric))
 
 
 def _texts(out: Path, rows: Sequence[ResultRow]) -> dict[str, tuple[bytes, int, int]]:
@@ -102,7 +97,7 @@ def _texts(out: Path, rows: Sequence[ResultRow]) -> dict[str, tuple[bytes, int, 
         units = []
         for key in keys:
             unit = store.read(key)
-            asked = [one for one in unit.samples if one.index < samples]
+            asked = [one for one in standing(out, unit) if one.index < samples]
             units.append((UnitHead(unit.request, _said(unit.effective)), asked))
         content = pack_texts(units)
         files[texts_file(task, split)] = (content, len(units), sum(len(asked) for _, asked in units))

@@ -13,7 +13,7 @@ from tasks.errors import UserError
 ACTIONS = {
     "list": "what is held, a line a unit",
     "verify": "check every byte",
-    "repair": "set damaged shards aside; `generate` makes what is missing then",
+    "repair": "set aside what is damaged or of foreign items; `generate` makes what is missing then",
     "compact": "export everything to one Parquet file",
 }
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ CORES = 2
 GOAL_S, GOAL_GIB = 60.0, 4.0
 """For ten million."""
 GOAL_EXPONENT = 1.1
-"""Of growth with the number of samples; 1 is linear, and less is what does not grow."""
+"""Of the memory's growth with the number of samples; 1 is linear, and less is what does not grow."""
+GOAL_SLOPES = 1.25
+"""Seconds of a million more up to the largest size, against those up to the second: what starting costs is in
+neither; 1 is linear."""
 
 
 def main() -> None:
@@ -45,10 +49,10 @@ def main() -> None:
     results = [measure(SIZES[name]) for name in arguments.millions]
     sha, dirty = git_state()
     about = {"measured_at": utc_now(), "machine": machine(), "git_sha": sha, "git_dirty": dirty}
-    goals = judge(results)
+    goals, added = judge(results), seconds_per_added_million(results)
     record = {**about, "versions": package_versions(), "cores": CORES, "sizes": results, "goals": goals}
-    write_json(arguments.out / "aggregate.json", record)
-    text = to_markdown(results, goals)
+    write_json(arguments.out / "aggregate.json", record | {"seconds_per_added_million": added})
+    text = to_markdown(results, goals, added)
     write_text(arguments.out / "aggregate.md", text)
     print(text)
 
@@ -87,17 +91,37 @@ def measure(size: Size) -> dict[str, Any]:
 
 
 def judge(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare the largest size with the goals, and the growth over all sizes with a straight line."""
+    """Compare the largest size with the goals, and the growth over the sizes with a straight line."""
     largest = max(results, key=lambda one: one["samples"])
     goals = [
         _goal("seconds", largest["seconds"], GOAL_S, largest),
         _goal("peak memory, GiB", largest["peak_gib"], GOAL_GIB, largest),
     ]
+    added = [one["seconds"] for one in seconds_per_added_million(results)]
+    if len(added) > 1:
+        what = "seconds of the last added millions / of the first"
+        goals.append(_goal(what, added[-1] / added[0], GOAL_SLOPES, largest))
     if len(results) > 1:
-        for what, name in (("seconds", "seconds"), ("peak memory", "peak_gib")):
-            exponent = growth([one["samples"] for one in results], [one[name] for one in results])
-            goals.append(_goal(f"growth exponent of {what}", exponent, GOAL_EXPONENT, largest))
+        exponent = growth([one["samples"] for one in results], [one["peak_gib"] for one in results])
+        goals.append(_goal("growth exponent of peak memory", exponent, GOAL_EXPONENT, largest))
     return goals
+
+
+def seconds_per_added_million(results: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return what a million more samples cost between each size and the next one.
+
+    >>> sizes = [{"samples": 10**6, "seconds": 9.0}, {"samples": 3 * 10**6, "seconds": 13.0}]
+    >>> seconds_per_added_million(sizes)
+    [{'from': 1000000, 'to': 3000000, 'seconds': 2.0}]
+    """
+    return [
+        {
+            "from": small["samples"],
+            "to": large["samples"],
+            "seconds": 1e6 * (large["seconds"] - small["seconds"]) / (large["samples"] - small["samples"]),
+        }
+        for small, large in pairwise(sorted(results, key=lambda one: one["samples"]))
+    ]
 
 
 def growth(sizes: list[int], costs: list[float]) -> float:
@@ -118,8 +142,10 @@ def _goal(what: str, value: float, most: float, largest: dict[str, Any]) -> dict
     return {"what": what, "value": value, "at_most": most, "verdict": verdict}
 
 
-def to_markdown(results: list[dict[str, Any]], goals: list[dict[str, Any]]) -> str:
-    """Lay out sizes and goals."""
+def to_markdown(
+    results: list[dict[str, Any]], goals: list[dict[str, Any]], added: list[dict[str, float]]
+) -> str:
+    """Lay out sizes, growth and goals."""
     head = ["samples", "units", "grades, MiB", "rows", "seconds", "CPU seconds", "peak memory, GiB"]
     lines = [
         [
@@ -138,7 +164,14 @@ def to_markdown(results: list[dict[str, Any]], goals: list[dict[str, Any]]) -> s
         f"`python -m benchmark aggregate` on made-up grades, {CORES} cores, a process of its own:\n"
         "four arms, two tasks, 16 samples of an item; avg@k, pass@k, maj@k, counts, standard errors, tables."
     )
-    return f"# From grades to tables\n\n{about}\n\n{sizes}\n\n{table}\n"
+    grows = "".join(
+        f"From {one['from']:,} to {one['to']:,} samples: {one['seconds']:.2f} seconds a million more.\n"
+        for one in added
+    )
+    return (
+        "\n\n".join(["# From grades to tables", about, sizes, *([grows.strip()] if grows else []), table])
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ SCHEMA = pa.schema(
         ("prompt_hash", pa.string()),
     ]
 )
-"""One row a sample, one row group a unit, sorted by key, item and index; the file's metadata holds under
-"units" the JSON object key -> {"request": .., "effective": [..]}."""
+"""One row a sample (of two texts the smaller line), one row group a unit, sorted by key, item and index; the
+file's metadata holds under "units" the JSON object key -> {"request": .., "effective": [..]}."""
 
 
 def compact(store: Store) -> Path:

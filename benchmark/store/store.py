@@ -26,11 +26,17 @@ class Unit:
     request: dict[str, Any]
     """What was asked: everything that decides the texts."""
     effective: list[dict[str, Any]]
-    """What the engine says it did, one a block, in an order that their content decides."""
+    """What the engine says it did, one a block, in an order that their content decides; a block that only
+    repeats what those before it hold is left out."""
     samples: list[Sample]
-    """Each (item, index) once, sorted by both."""
-    conflicts: int
-    """Samples of which there were two different texts: the engine does not repeat itself."""
+    """Each (item, index) once, sorted by both; where its lines differ, the smallest."""
+    others: dict[tuple[str, int], list[Sample]]
+    """(item, index) -> the other lines, ascending, where there are any: the engine did not repeat itself."""
+
+    @property
+    def conflicts(self) -> int:
+        """Return of how many samples there are two different texts."""
+        return len(self.others)
 
 
 def open_store(out: Path) -> Store:
@@ -85,25 +91,32 @@ class Store:
             KeyError: there is no sample of it.
             UserError: a shard is damaged.
         """
-        found: dict[tuple[str, int], dict[str, Any]] = {}
-        conflicts = set()
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
         effective = []
-        for block, lines in self._lines(key):
-            effective.append(block.head["effective"])
+        for block, lines in sorted(self._lines(key), key=_content):
+            repeats = True
             for line in lines:
-                place = (line["item"], line["index"])
-                other = found.setdefault(place, line)
-                if other != line:
-                    conflicts.add(place)
-                    found[place] = min(other, line, key=dump)
+                known = found.setdefault((line["item"], line["index"]), [])
+                if line not in known:
+                    known.append(line)
+                    repeats = False
+            if not repeats:
+                effective.append(block.head["effective"])
         if not effective:
             raise KeyError(key)
+        for known in found.values():
+            if len(known) > 1:
+                known.sort(key=dump)
         return Unit(
             key=key,
             request=self.request(key),
-            effective=sorted(effective, key=dump),
-            samples=[read_sample(found[place]) for place in sorted(found)],
-            conflicts=len(conflicts),
+            effective=effective,
+            samples=[read_sample(found[place][0]) for place in sorted(found)],
+            others={
+                place: [read_sample(line) for line in found[place][1:]]
+                for place in sorted(found)
+                if len(found[place]) > 1
+            },
         )
 
     def writer(self, worker: str) -> AbstractContextManager[Writer]:
@@ -162,6 +175,12 @@ class Store:
         shard = read_shard(path, known)
         shard.check()
         return shard
+
+
+def _content(piece: tuple[Block, list[dict[str, Any]]]) -> tuple[bytes, str]:
+    """Return what orders the blocks of a unit, wherever they lie."""
+    head = piece[0].head
+    return dump(head["effective"]), head["sha256"]
 
 
 def _parsed(blocks: list[Block]) -> Iterator[tuple[Block, list[dict[str, Any]]]]:

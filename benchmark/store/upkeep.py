@@ -6,13 +6,17 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.store.lines import parse_lines, read_sample
 from benchmark.store.shard import FINAL, PART, Block, Shard, read_body, read_shard
 from benchmark.store.writer import SUMS, adopt, lock, write_sums, writer
+from tasks.catalog import items_digest, load_problems
+from tasks.errors import UserError
 from tasks.files import new_file, only_one, to_disk
+from tasks.schema import Split
 
 if TYPE_CHECKING:
     from benchmark.store.store import Store
@@ -142,4 +146,20 @@ def _unreadable(block: Block, body: bytes | None) -> str | None:
         samples = [read_sample(line) for line in parse_lines(body)]
     except (ValueError, TypeError, KeyError):
         return "has samples of another format"
-    return None if len(samples) == block.head["count"] else "has another number of samples than it says"
+    if len(samples) != block.head["count"]:
+        return "has another number of samples than it says"
+    request = block.head["request"]
+    items = _items(request.get("task", ""), request.get("split", "test"), request.get("items", ""))
+    foreign = sorted({sample.item for sample in samples} - items) if items else []
+    return f"has a text for {foreign[0]!r}, which is no item of its split" if foreign else None
+
+
+@lru_cache(maxsize=64)
+def _items(task: str, split: Split, digest: str) -> frozenset[str]:
+    """Return the items of a request; none where this machine or this version has others or no such set."""
+    try:
+        if items_digest(task, split) != digest:
+            return frozenset()
+        return frozenset(problem.id for problem in load_problems(task, split))
+    except UserError:
+        return frozenset()
