@@ -74,9 +74,7 @@ class Follower:
         self._suite, self._out, self._engine, self._executor = suite, out, engine, executor
         self._trained, self._stage, self._grade = trained, stage, grade
         self._store = open_store(out)
-        self._runs = [
-            _Followed(run_folder(out, arm, seed)) for arm in suite.arms for seed in suite.seeds
-        ]
+        self._runs = [_Followed(run_folder(out, arm, seed)) for arm in suite.arms for seed in suite.seeds]
         self._items: dict[str, int] = {}
         """Item -> completions that were missing, of everything that was handed on."""
         self._next_look = 0.0

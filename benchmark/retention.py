@@ -128,7 +128,9 @@ def _line(path: Path, number: int, text: str) -> Deleted:
     try:
         record: dict[str, Any] = json.loads(text)
         line = Deleted(**record)
-        if all(isinstance(value, str) and value for value in (line.config_hash, line.weights, line.tokenizer)):
+        if all(
+            isinstance(value, str) and value for value in (line.config_hash, line.weights, line.tokenizer)
+        ):
             return line
     except (ValueError, TypeError):
         pass
