@@ -21,7 +21,7 @@ from benchmark.suite import Suite
 from benchmark.units import wanted_unit
 from tasks.checkpoints import Checkpoint
 from tasks.errors import UserError
-from tests.stubbed import stub_grades
+from tasks.schema import Grade, Status
 from tests.toy import EFFECTIVE, ENGINE, make_suite, texts, write_checkpoint, write_run
 
 STEPS = (0, 2, 4, 6, 8)
@@ -68,7 +68,14 @@ class Shown:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "LOOK_S", 0.0)
-    monkeypatch.setattr(scoring, "grade_all", stub_grades)
+    monkeypatch.setattr(
+        scoring,
+        "grade_all",
+        lambda asked: [
+            Grade(status=Status.CORRECT if one.text.endswith(one.gold) else Status.WRONG, answer=one.text)
+            for one in asked
+        ],
+    )
 
 
 def suite_of(samples: int = 1) -> Suite:
@@ -119,10 +126,10 @@ def test_a_run_trained_again_owes_nothing_to_the_first_training(tmp_path: Path, 
 
 def test_the_remedy_for_more_samples_works_while_following(tmp_path: Path, trained_once: Path) -> None:
     more = suite_of(samples=2)
-    with pytest.raises(UserError, match="scored and deleted .* delete the run folder"):
+    with pytest.raises(UserError, match=r"scored and deleted .* delete the run folder"):
         follower(more, tmp_path, Workers()).step()  # before anything is trained on
     checkpoints = distinct_checkpoints(read_runs(more, tmp_path))
-    with pytest.raises(UserError, match="scored and deleted .* delete the run folder"):
+    with pytest.raises(UserError, match=r"scored and deleted .* delete the run folder"):
         work_items(more, checkpoints, open_store(tmp_path), ENGINE)
     shutil.rmtree(trained_once)
     write_run(tmp_path, "grpo", 0, steps=(0,))
