@@ -37,7 +37,7 @@ def check_claim(out: Path, suite: Suite) -> bool:
     """
     path = out / CLAIM
     if path.exists():
-        _compare(out, _held(path), suite.model_dump(mode="json"))
+        _compare(out, _defaults() | _held(path), suite.model_dump(mode="json"))
         return True
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; choose another --out")
@@ -92,6 +92,16 @@ def _compare(out: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     if changed:
         what = ", ".join(f"{key}={theirs.get(key)!r} there, {ours.get(key)!r} here" for key in changed)
         raise UserError(f"{out}: belongs to another configuration ({what}); choose another --out")
+
+
+def _defaults() -> dict[str, Any]:
+    """Return what a suite is that says nothing: folders are older than some keys."""
+    fields = Suite.model_fields.items()
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in fields
+        if not field.is_required()
+    }
 
 
 def _grows(key: str, theirs: Any, ours: Any) -> bool:

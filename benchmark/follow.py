@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from benchmark.generate import measurable
 from benchmark.grades import grades_of
 from benchmark.measure import READ, arrange
 from benchmark.progress import Stage
-from benchmark.retention import Deleted, delete, deleted_of, kept, read_ledger
+from benchmark.retention import Deleted, delete, deleted_of, kept, sweep_deleted
 from benchmark.runs import TrainedRun, read_record, sound, step_folders
 from benchmark.score import grade_units
 from benchmark.store import open_store
@@ -28,22 +27,23 @@ from tasks.errors import UserError
 
 LOOK_S = 2.0
 """Seconds between two looks at the run folders."""
+RESUMES = 2
+"""The newest checkpoints that stay while training goes on: a trainer that is stopped right after it wrote one
+resumes from the one before."""
 
 
 @dataclass
 class _Followed:
     """One run as far as it is known."""
 
-    arm: str
-    seed: int
     folder: Path
     config_hash: str = ""
     found: dict[int, Checkpoint] = field(default_factory=dict)
     """Step -> checkpoint, deleted ones included."""
-    seen: set[int] = field(default_factory=set)
-    """Steps whose folders have been looked into."""
-    validation: dict[int, float | None] = field(default_factory=dict)
-    """Step -> mean accuracy on validation, of what is graded."""
+    seen: dict[int, tuple[int, int] | None] = field(default_factory=dict)
+    """Step -> the folder that was looked into; a trainer may put another one there."""
+    validation: dict[Checkpoint, float | None] = field(default_factory=dict)
+    """Mean accuracy on validation, of what is graded."""
 
 
 class Follower:
@@ -74,9 +74,7 @@ class Follower:
         self._suite, self._out, self._engine, self._executor = suite, out, engine, executor
         self._trained, self._stage, self._grade = trained, stage, grade
         self._store = open_store(out)
-        self._runs = [
-            _Followed(arm, seed, run_folder(out, arm, seed)) for arm in suite.arms for seed in suite.seeds
-        ]
+        self._runs = [_Followed(run_folder(out, arm, seed)) for arm in suite.arms for seed in suite.seeds]
         self._items: dict[str, int] = {}
         """Item -> completions that were missing, of everything that was handed on."""
         self._next_look = 0.0
@@ -92,7 +90,7 @@ class Follower:
         for run in self._runs:
             self._find(run)
         self._stage.update(self._executor.completions(), sum(self._items.values()))
-        waiting = [step for run in self._runs for step in self._handle(run)]
+        waiting = [step for run in self._runs for step in self._handle(run, over)]
         if over:
             self._executor.close()
         self._over = over and not waiting
@@ -110,39 +108,55 @@ class Follower:
                 )
             except FileNotFoundError:
                 return
-            run.found = deleted_of(read_ledger(self._out), run.arm, run.seed, run.config_hash, run.folder)
-            for left in (run.folder / "checkpoints").glob(".step_*.deleted.tmp"):
-                shutil.rmtree(left, ignore_errors=True)
+            run.found = deleted_of(run.folder, run.config_hash)
+            gone = [one for one in run.found.values() if not one.folder.is_dir()]
+            work_items(self._suite, gone, self._store, self._engine)  # refuses, if one lacks texts
+            sweep_deleted(run.folder)
         for step, path in step_folders(run.folder).items():
-            if step in run.seen:
+            sign = _sign(path)
+            if step in run.seen and run.seen[step] == sign:
                 continue
             try:
-                run.found[step] = sound(path)
+                checkpoint = sound(path)
             except UserError:
-                if path.is_dir():
+                if sign and sign == _sign(path):
                     raise
-                continue  # a resumed trainer writes its newest checkpoint again: it is back in a moment
-            run.seen.add(step)
+                continue  # a resumed trainer writes its newest checkpoint again: it is back at the next look
+            if sign != _sign(path):
+                continue
+            run.found[step], run.seen[step] = checkpoint, sign
             items = work_items(self._suite, [run.found[step]], self._store, self._engine)
             self._items |= {item.id: item.completions for item in items}
             self._executor.add(items)
 
-    def _handle(self, run: _Followed) -> list[int]:
+    def _handle(self, run: _Followed, over: bool) -> list[int]:
         """Grade what is answered and apply the rule; returns the steps that still wait for their texts."""
         failed = {failure.item for failure in self._executor.failures()}
         unanswered = self._items.keys() - self._executor.done()
-        waiting = []
+        waiting, scored = [], {}
         for step, checkpoint in sorted(run.found.items()):
             item = checkpoint.weights_hash[:24]
-            if step in run.validation or item in failed:
-                continue
-            if item in unanswered:
+            if item in unanswered and item not in failed:
                 waiting.append(step)
-            elif self._grade:
-                run.validation[step] = validation_of(self._suite, self._out, checkpoint, self._engine)
-        if self._grade and self._suite.retention:
-            apply_rule(self._suite, self._out, run.arm, run.seed, run.config_hash, run.found, run.validation)
+            elif self._grade and item not in failed:
+                if checkpoint not in run.validation:
+                    run.validation[checkpoint] = validation_of(
+                        self._suite, self._out, checkpoint, self._engine
+                    )
+                scored[step] = run.validation[checkpoint]
+        if self._grade:
+            spared = () if over else sorted(step_folders(run.folder))[-RESUMES:]
+            apply_rule(self._suite, run.folder, run.config_hash, run.found, scored, spared)
         return waiting
+
+
+def _sign(path: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from the next one under its name; None where there is none now."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def validation_of(suite: Suite, out: Path, checkpoint: Checkpoint, engine: str) -> float | None:
@@ -178,23 +192,29 @@ def _item_means(score_ik: np.ndarray) -> list[float]:
 
 def apply_rule(
     suite: Suite,
-    out: Path,
-    arm: str,
-    seed: int,
+    run: Path,
     config_hash: str,
-    found: dict[int, Checkpoint],
-    validation: dict[int, float | None],
+    found: Mapping[int, Checkpoint],
+    validation: Mapping[int, float | None],
+    spared: Collection[int] = (),
 ) -> None:
-    """Delete the checkpoints of a run that are scored and that the suite's rule does not keep."""
+    """Delete the checkpoints of a run that are scored and that the suite's rule does not keep.
+
+    Args:
+        suite: with the rule, if it has one.
+        run: the run folder.
+        config_hash: of the run.
+        found: step -> checkpoint, deleted ones included.
+        validation: step -> mean accuracy on validation, of the scored ones.
+        spared: steps that stay for now.
+    """
     if suite.retention is None:
         return
     stay = kept(suite.retention, found, validation)
-    for step in sorted(found.keys() - stay):
+    for step in sorted(found.keys() - stay - set(spared)):
         one = found[step]
         if one.folder.is_dir():
             line = Deleted(
-                arm=arm,
-                seed=seed,
                 step=step,
                 config_hash=config_hash,
                 weights=one.weights_hash,
@@ -203,11 +223,13 @@ def apply_rule(
                 bytes=one.bytes,
                 validation=validation[step],
             )
-            delete(out, line, one.folder)
+            delete(run, line)
 
 
 def retain(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str) -> None:
     """Apply the rule to finished runs whose checkpoints are all scored."""
+    for run in runs:
+        sweep_deleted(run.folder)
     if suite.retention is None:
         return
     for run in runs:
@@ -215,7 +237,7 @@ def retain(suite: Suite, runs: Sequence[TrainedRun], out: Path, engine: str) -> 
             step: validation_of(suite, out, checkpoint, engine)
             for step, checkpoint in run.checkpoints.items()
         }
-        apply_rule(suite, out, run.arm, run.seed, run.config_hash, run.checkpoints, validation)
+        apply_rule(suite, run.folder, run.config_hash, run.checkpoints, validation)
 
 
 def not_done(suite: Suite, out: Path) -> list[str]:

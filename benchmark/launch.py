@@ -78,6 +78,12 @@ class Children:
                 self._running.remove(one)
                 yield Ended(one.job, one.process.returncode, _lines(one))
 
+    def kill(self, name: str) -> None:
+        """End a child that would not answer if it were asked to."""
+        for one in self._running:
+            if one.job.name == name:
+                one.process.kill()
+
     def stop(self) -> None:
         """Ask every child to stop, and end those that do not."""
         _stop([one.process for one in self._running])

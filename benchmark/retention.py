@@ -1,5 +1,7 @@
 """Which checkpoints stay on the disk once they are scored: the rule, and a ledger of those that went.
 
+The ledger lies in the run folder: who deletes that to train the run again deletes its lines too.
+
 The order is what makes it safe: texts on the disk, grades on the disk, the ledger's line on the disk, then
 the folder goes. A stop at any point leaves a checkpoint that is there, or one that everything is known about.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tasks.files import append_line, to_disk
 from tasks.settings import Settings
 
 LEDGER = "ledger.jsonl"
+ASIDE = ".deleted.tmp"
 
 
 class Retention(Settings):
@@ -65,8 +68,6 @@ def kept(rule: Retention, steps: Collection[int], validation: Mapping[int, float
 class Deleted:
     """One line of the ledger."""
 
-    arm: str
-    seed: int
     step: int
     config_hash: str
     """Of the run: another run in the same place is none of this line's business."""
@@ -82,18 +83,24 @@ class Deleted:
         return Checkpoint(folder, self.weights, self.tokenizer, self.bytes, self.asking)
 
 
-def delete(out: Path, line: Deleted, folder: Path) -> None:
-    """Write a line into the ledger, then delete the checkpoint that it names; call it when all is scored."""
-    path = out / LEDGER
+def delete(run: Path, line: Deleted) -> None:
+    """Write a line into a run's ledger, then delete the checkpoint it names; call it when all is scored."""
+    path, folder = run / LEDGER, _folder(run, line.step)
     _end_torn_line(path)
     append_line(path, json.dumps(vars(line), sort_keys=True))
-    to_disk(out)
-    aside = folder.with_name(
-        f".{folder.name}.deleted.tmp"
-    )  # under its own name a folder is whole or not there
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    to_disk(run)
+    folder.rename(folder.with_name(f".{folder.name}{ASIDE}"))  # under its own name it is whole or not there
+    sweep_deleted(run)
+
+
+def sweep_deleted(run: Path) -> None:
+    """Delete what is left of checkpoints that were being deleted."""
+    for aside in (run / "checkpoints").glob(f".step_*{ASIDE}"):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _folder(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"step_{step:06d}"
 
 
 def _end_torn_line(path: Path) -> None:
@@ -104,13 +111,13 @@ def _end_torn_line(path: Path) -> None:
         file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def read_ledger(out: Path) -> list[Deleted]:
-    """Return every line of the ledger; a torn last line was never acted on.
+def read_ledger(run: Path) -> list[Deleted]:
+    """Return every line of a run's ledger; a torn last line was never acted on.
 
     Raises:
         UserError: another line is damaged.
     """
-    path = out / LEDGER
+    path = run / LEDGER
     if not path.exists():
         return []
     *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -121,23 +128,26 @@ def _line(path: Path, number: int, text: str) -> Deleted:
     try:
         record: dict[str, Any] = json.loads(text)
         line = Deleted(**record)
-        if all(isinstance(value, str) and value for value in (line.arm, line.weights, line.tokenizer)):
+        if all(
+            isinstance(value, str) and value for value in (line.config_hash, line.weights, line.tokenizer)
+        ):
             return line
     except (ValueError, TypeError):
         pass
     raise UserError(
         f"{path}:{number}: not a line of the ledger, which names checkpoints that were scored and deleted: "
-        "restore it from a copy, or remove it and delete the run folder whose checkpoint is missing to train "
-        "it again"
+        "restore it from a copy, or delete the run folder to train it again"
     )
 
 
-def deleted_of(
-    ledger: Sequence[Deleted], arm: str, seed: int, config_hash: str, folder: Path
-) -> dict[int, Checkpoint]:
-    """Return step -> checkpoint of what the rule deleted from one run; the latest line of a step counts."""
+def deleted_of(run: Path, config_hash: str) -> dict[int, Checkpoint]:
+    """Return step -> checkpoint of what the rule deleted from a run; the latest line of a step counts.
+
+    Raises:
+        UserError: the ledger is damaged.
+    """
     return {
-        line.step: line.checkpoint(folder / "checkpoints" / f"step_{line.step:06d}")
-        for line in ledger
-        if (line.arm, line.seed, line.config_hash) == (arm, seed, config_hash)
+        line.step: line.checkpoint(_folder(run, line.step))
+        for line in read_ledger(run)
+        if line.config_hash == config_hash
     }

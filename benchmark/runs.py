@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.retention import Deleted, deleted_of, read_ledger
+from benchmark.retention import deleted_of
 from benchmark.suite import Suite, run_folder
 from tasks.checkpoints import Checkpoint, check_tokenizer, inspect_checkpoint
 from tasks.errors import UserError
@@ -40,10 +40,7 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
     Raises:
         UserError: a run is missing or unfinished, or runs start from different weights or tokenizers.
     """
-    ledger = read_ledger(out)
-    runs = [
-        _read_run(run_folder(out, arm, seed), arm, seed, ledger) for arm in suite.arms for seed in suite.seeds
-    ]
+    runs = [_read_run(run_folder(out, arm, seed), arm, seed) for arm in suite.arms for seed in suite.seeds]
     first = runs[0]
     base = first.checkpoints[0]
     for run in runs:
@@ -63,7 +60,7 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
     return runs
 
 
-def _read_run(folder: Path, arm: str, seed: int, ledger: Sequence[Deleted]) -> TrainedRun:
+def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
     try:
         manifest = read_record(folder / "manifest.json", ("state", "git_sha", "git_dirty", "versions"))
         config = read_record(folder / "config.json", ("config", "config_hash"))
@@ -78,7 +75,7 @@ def _read_run(folder: Path, arm: str, seed: int, ledger: Sequence[Deleted]) -> T
         raise UserError(
             f"{folder}: state is {manifest['state']!r}, want 'done'; run the suite again to finish it"
         )
-    checkpoints = deleted_of(ledger, arm, seed, config["config_hash"], folder) | {
+    checkpoints = deleted_of(folder, config["config_hash"]) | {
         step: sound(path) for step, path in step_folders(folder).items()
     }
     if 0 not in checkpoints:

@@ -275,7 +275,11 @@ def test_followed_checkpoints_are_let_go_and_the_table_stays(bench: Bench, strai
     done = bench.run("run", "--follow", *RULE, STUB_PAUSE="0.05")
     assert done.returncode == 0, done.stderr
     assert bench.table() == straight
-    ledger = [json.loads(line) for line in (bench.out / "ledger.jsonl").read_text().splitlines()]
+    ledger = [
+        json.loads(line)
+        for path in (bench.out / "runs").glob("*/*/ledger.jsonl")
+        for line in path.read_text().splitlines()
+    ]
     assert len(ledger) + sum(map(len, left(bench).values())) == 4 * 4
     assert 4 <= len(ledger) <= 8
     for names in left(bench).values():
@@ -377,21 +381,32 @@ def test_the_real_command_survives_kills(tmp_path: Path) -> None:
     wall_s = time.monotonic() - begun
     assert process.returncode == 0, told
     rng, killed = random.Random(17), 0
-    out, again = tmp_path / "killed", 0
+    out = tmp_path / "killed"
     while killed < 20:
-        killed += kill_at_moments(partial(start, out), 1, wall_s * 0.8, rng)
-        if (out / "report.csv").exists():  # whole: the next kills meet a new run
+        was = kill_at_moments(partial(start, out), 1, wall_s * 0.8, rng)
+        killed += was
+        if not was:  # whole: the next kills meet a new run
             same_tables(out, tmp_path / "straight")
-            again += 1
-            out = tmp_path / f"killed{again}"
+            out = tmp_path / f"killed_{killed}"
     process = start(out)
     _, told = process.communicate()
     assert process.returncode == 0, told
     same_tables(out, tmp_path / "straight")
 
 
+def tables(out: Path) -> dict[str, str]:
+    """Return what equal runs share: file -> text, with the folder's own path left out of the command."""
+    files = [*(out / "tables").rglob("*"), out / "report.md", out / "report.json", out / "report.tex"]
+    return {
+        str(path.relative_to(out)): path.read_text(encoding="utf-8").replace(str(out), "OUT")
+        for path in files
+        if path.is_file()
+    }
+
+
 def same_tables(out: Path, other: Path) -> None:
-    tables = sorted(path.name for path in other.glob("*.csv"))
-    assert tables
-    for name in tables:
-        assert (out / name).read_bytes() == (other / name).read_bytes(), name
+    mine, theirs = tables(out), tables(other)
+    assert {"report.md", "report.json", "tables/differences_steps.csv"} <= theirs.keys()
+    assert mine.keys() == theirs.keys()
+    for name, text in theirs.items():
+        assert mine[name] == text, name

@@ -46,7 +46,7 @@ def test_the_end_does_not_depend_on_when_the_rule_was_applied(order: tuple[int, 
 
 
 def line(step: int, **changes: Any) -> Deleted:
-    fields = {"arm": "grpo", "seed": 1, "step": step, "config_hash": "c", "weights": f"w{step}"}
+    fields = {"step": step, "config_hash": "c", "weights": f"w{step}"}
     fields |= {"tokenizer": "t", "asking": "a", "bytes": 5, "validation": 0.5}
     return Deleted(**fields | changes)
 
@@ -69,30 +69,35 @@ def test_the_ledger_is_written_before_the_folder_goes(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
-            delete(tmp_path, line(10), folder)
+            delete(tmp_path, line(10))
     assert folder.is_dir()
     assert read_ledger(tmp_path) == [line(10)]
-    delete(tmp_path, line(10), folder)
+    delete(tmp_path, line(10))
     assert list(folder.parent.iterdir()) == []
 
 
 def test_a_deleted_checkpoint_is_known_by_its_hashes(tmp_path: Path) -> None:
     for step in (10, 20):
-        delete(tmp_path, line(step), folder_of(tmp_path, step))
-    ledger = [*read_ledger(tmp_path), line(10, weights="later"), line(30, config_hash="another")]
-    found = deleted_of(ledger, "grpo", 1, "c", tmp_path)
+        folder_of(tmp_path, step)
+        delete(tmp_path, line(step))
+    for other in (line(10, weights="later"), line(30, config_hash="another")):
+        folder_of(tmp_path, other.step)
+        delete(tmp_path, other)
+    found = deleted_of(tmp_path, "c")
     assert {step: one.weights_hash for step, one in found.items()} == {10: "later", 20: "w20"}
     assert found[20].folder == tmp_path / "checkpoints" / "step_000020"
-    assert deleted_of(ledger, "grpo", 2, "c", tmp_path) == {}
+    assert deleted_of(tmp_path / "elsewhere", "c") == {}
 
 
 def test_a_torn_line_was_never_acted_on(tmp_path: Path) -> None:
-    delete(tmp_path, line(10), folder_of(tmp_path, 10))
+    folder_of(tmp_path, 10)
+    folder_of(tmp_path, 20)
+    delete(tmp_path, line(10))
     path = tmp_path / LEDGER
     with path.open("a") as file:
         file.write('{"arm": "gr')
     assert read_ledger(tmp_path) == [line(10)]
-    delete(tmp_path, line(20), folder_of(tmp_path, 20))
+    delete(tmp_path, line(20))
     assert read_ledger(tmp_path) == [line(10), line(20)]
     path.write_text('{"arm": "gr\n' + path.read_text())
     with pytest.raises(UserError, match=r"ledger.jsonl:1: not a line of the ledger.*delete the run folder"):
@@ -112,6 +117,20 @@ def test_a_folder_may_grow_and_not_change(tmp_path: Path) -> None:
     for change in ({"seeds": [0]}, {"temperature": 0.5}, {"train": {"steps": 3}}, {"dtype": "bfloat16"}):
         with pytest.raises(UserError, match=f"belongs to another configuration .*{next(iter(change))}="):
             check_claim(tmp_path, grown.model_copy(update=change))
+
+
+def test_a_folder_from_before_a_key_is_the_suite_s_that_leaves_it_out(tmp_path: Path) -> None:
+    config = make_suite().model_dump(mode="json")
+    for key in ("splits", "top_p", "arm", "retention", "endpoints"):
+        del config[key]
+    (tmp_path / "suite.json").write_text(json.dumps({"config": config}))
+    assert check_claim(tmp_path, make_suite())
+    with pytest.raises(UserError, match=r"top_p=None there, 0.5 here"):
+        check_claim(tmp_path, make_suite(top_p=0.5))
+    del config["recipe"]
+    (tmp_path / "suite.json").write_text(json.dumps({"config": config}))
+    with pytest.raises(UserError, match=r"recipe=None there, 'embedded' here"):
+        check_claim(tmp_path, make_suite())
 
 
 def test_a_check_writes_nothing(tmp_path: Path) -> None:

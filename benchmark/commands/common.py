@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 
 from benchmark.suite import Suite, load_suite
 from tasks.engines import EngineName
-from tasks.errors import CommandLine
+from tasks.errors import CommandLine, UserError
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
@@ -79,16 +79,31 @@ def chosen_engine(arguments: argparse.Namespace, suite: Suite) -> str:
 def decoding_engine(arguments: argparse.Namespace, suite: Suite) -> str:
     """Return "transformers" or "vllm", as it can be used here, and say why.
 
+    Texts of two engines are not compared: a folder's next texts are of the engine that made its first ones,
+    and where another one is named it makes its own.
+
     Raises:
         UserError: the one that is named, or that made the folder's texts, cannot be used.
     """
     from benchmark.claim import recorded_engine
     from benchmark.run import usable_engine
 
-    name = arguments.engine or suite.engine
-    recorded = recorded_engine(folder_of(arguments, suite)) if name == "auto" else None
-    engine, why = usable_engine(recorded or name)
-    print(f"engine: {engine} ({'it made the texts of this folder' if recorded else why})", flush=True)
+    name, out = arguments.engine or suite.engine, folder_of(arguments, suite)
+    recorded = recorded_engine(out)
+    asked = recorded if name == "auto" and recorded else name
+    try:
+        engine, why = usable_engine(asked)
+    except UserError as error:
+        if asked != recorded:
+            raise
+        raise UserError(
+            f"{out}: its texts are of {recorded}, and another engine makes its own: {error}"
+        ) from None
+    if recorded:
+        why = "it made the texts of this folder"
+        if engine != recorded:
+            why = f"as asked; the texts of {out} are of {recorded}, and this one makes its own"
+    print(f"engine: {engine} ({why})", flush=True)
     return engine
 
 

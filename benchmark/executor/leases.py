@@ -1,12 +1,14 @@
 """Who works on what: one lease per item, alive as long as its counter moves.
 
-OUT/leases/ITEM.lease          made with O_EXCL by the worker that takes the item; its length is the counter
+OUT/leases/ITEM.lease          linked into place, locked and whole, by the worker that takes the item; its
+                               length is the counter
 OUT/leases/ITEM.deaths.jsonl   one line for every worker that the item took with it, as far as anybody saw it
 OUT/leases/ITEM.quarantined    why nobody takes the item any more
 
 No time of day is looked at and none is written: a lease is dead when one watcher has seen the same counter
-for `LEASE_S` seconds of its own monotonic clock. Whoever is wrong about that only does work twice, which
-changes nothing: the store holds every sample once.
+for `LEASE_S` seconds of its own monotonic clock. A dead lease is renamed before it is deleted, so of several
+who see one death one counts it. Whoever is wrong about a death only does work twice, which changes nothing:
+the store holds every sample once.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -31,8 +34,8 @@ BEAT_S = 10.0
 MOST_DEATHS = 2
 """Of workers at one item; then it is quarantined."""
 
-Sign = tuple[int, int]
-"""(file number, length): what a watcher compares."""
+Sign = tuple[str, int]
+"""(nonce, length): what a watcher compares. File numbers are used again at once on some disks."""
 
 
 class Lease:
@@ -79,21 +82,24 @@ class Leases:
     def take(self, item: str, worker: str) -> Lease | None:
         """Return the lease of a free item; None where somebody else has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._lease(item)
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
-        except FileExistsError:
-            return None
-        try:
-            with writing(path):
+        path, nonce = self._lease(item), secrets.token_hex(8)
+        made = self._aside(item, nonce)
+        with writing(path):
+            descriptor = os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
+            try:
                 # held as long as the process lives: on this machine, death shows at once (`release_dead`)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                holder = {"worker": worker, "host": socket.gethostname()}
+                holder = {"worker": worker, "host": socket.gethostname(), "nonce": nonce}
                 os.write(descriptor, json.dumps(holder).encode() + b"\n")
-        except BaseException:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-            raise
+                os.link(made, path)
+            except BaseException as error:
+                os.close(descriptor)
+                # somebody has the item, or has swept our file before it was locked
+                if isinstance(error, FileExistsError | FileNotFoundError):
+                    return None
+                raise
+            finally:
+                made.unlink(missing_ok=True)
         return Lease(path, descriptor)
 
     def watch(self, item: str) -> bool:
@@ -112,14 +118,18 @@ class Leases:
             self._seen[item] = (sign, now)
         elif now - since >= LEASE_S:
             del self._seen[item]
-            self.count_death(item, f"no sign of life from its worker for {LEASE_S:g} s")
-            self.release(item)
+            if self._take_away(item, sign[0]):
+                self.count_death(item, f"no sign of life from its worker for {LEASE_S:g} s")
             return True
         return False
 
-    def release(self, item: str) -> None:
-        """Take the lease away from a worker that is dead."""
-        self._lease(item).unlink(missing_ok=True)
+    def bury(self, worker: str, reason: str) -> list[str]:
+        """Count the death of a worker at what it held, and release that; returns the items."""
+        held = self.held_by(worker)
+        for item in held:
+            if self._take_away(item, _holder(self._lease(item)).get("nonce", "")):
+                self.count_death(item, reason)
+        return held
 
     def held_by(self, worker: str) -> list[str]:
         """Return the items whose leases name this worker."""
@@ -127,11 +137,30 @@ class Leases:
 
     def release_dead(self) -> None:
         """Release what processes of this machine held when they were killed, uncounted: nobody saw why."""
-        for path in self.folder.glob("*.lease"):
+        for path in (*self.folder.glob("*.lease"), *self.folder.glob(".*.lease.tmp")):
             with suppress(OSError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a living holder has it
-                if _holder(path).get("host") in (None, socket.gethostname()):
-                    path.unlink(missing_ok=True)
+                holder = _holder(path)
+                if holder.get("host") not in (None, socket.gethostname()):
+                    continue
+                if path.suffix == ".tmp":
+                    path.unlink()
+                else:
+                    self._take_away(path.stem, holder.get("nonce", ""))
+
+    def _take_away(self, item: str, nonce: str) -> bool:
+        """Delete the lease with this nonce; of several who try, one is told that it was the one."""
+        aside = self._aside(item, secrets.token_hex(8))
+        try:
+            self._lease(item).rename(aside)
+        except FileNotFoundError:
+            return False
+        found = _holder(aside).get("nonce", "") == nonce
+        if not found:  # another worker has taken the item meanwhile: it keeps it
+            with suppress(FileExistsError, FileNotFoundError):
+                os.link(aside, self._lease(item))
+        aside.unlink(missing_ok=True)
+        return found
 
     def count_death(self, item: str, reason: str) -> None:
         """Note, on the disk, that a worker died at this item; the second time quarantines it."""
@@ -171,15 +200,18 @@ class Leases:
     def _lease(self, item: str) -> Path:
         return self.folder / f"{item}.lease"
 
+    def _aside(self, item: str, nonce: str) -> Path:
+        return self.folder / f".{item}.{nonce}.lease.tmp"
+
     def _quarantine(self, item: str) -> Path:
         return self.folder / f"{item}.quarantined"
 
     def _sign(self, item: str) -> Sign | None:
+        path = self._lease(item)
         try:
-            found = self._lease(item).stat()
+            return _holder(path).get("nonce", ""), path.stat().st_size
         except FileNotFoundError:
             return None
-        return found.st_ino, found.st_size
 
 
 def _holder(path: Path) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmark.executor import Failure, WorkItem
@@ -18,12 +19,24 @@ IDLE_DEATHS = 2
 """Workers in a row that may die with nothing in hand before there is something wrong with the machine."""
 FEW = 3
 """Different items that took workers with them while none was finished: not the items, the machine."""
+STUCK_S = 12 * 3600.0
+"""A worker with an item in hand that puts nothing on the disk for so long hangs, and is ended: its lease
+would beat for ever. A block on a GPU has 16384 completions as a rule; this leaves 2.6 s for each."""
+LOOK_S = 60.0
+"""Between two looks for such workers."""
 
 
 class LocalExecutor:
     """Worker processes on this machine (`benchmark.executor.Executor`)."""
 
-    def __init__(self, out: Path, command: Sequence[str], workers: int, places: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        out: Path,
+        command: Sequence[str],
+        workers: int,
+        places: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Make an empty list; workers start as soon as there are items.
 
         Args:
@@ -31,6 +44,7 @@ class LocalExecutor:
             command: starts a worker; `--launch FOLDER --worker NAME` are added.
             workers: processes side by side.
             places: devices, given out in turn; none is the CPU.
+            clock: goes forward, in seconds.
         """
         self.leases = Leases(out)
         self._out = out
@@ -42,12 +56,19 @@ class LocalExecutor:
         self._children = Children()
         self._slots: dict[str, int] = {}
         """Worker -> which of the places it has."""
+        self._clock = clock
+        self._moved: dict[str, tuple[object, float]] = {}
+        """Worker -> what it held and had done, and since when."""
+        self._next_look = 0.0
+        self._died_before: dict[str, int] = {}
+        """Item -> deaths that earlier launches have counted."""
         self._idle_deaths = 0
 
     def add(self, items: Sequence[WorkItem]) -> None:
         """Put items on the list."""
         new = [item for item in items if item.id not in self._worklist.items]
         if new:
+            self._died_before |= {item.id: len(self.leases.deaths(item.id)) for item in new}
             self._worklist.add(new)
             self._worklist.refresh()
 
@@ -66,7 +87,9 @@ class LocalExecutor:
         """Replace workers that ended while something is left; see `Executor.step`."""
         for one in self._children.ended():
             self._slots.pop(one.job.name)
+            self._moved.pop(one.job.name, None)
             self._look_at(one)
+        self._end_stuck()
         left = self._left()
         free = [slot for slot in range(self._workers) if slot not in self._slots.values()]
         for slot in free[: max(0, len(left) - len(self._children))]:
@@ -116,21 +139,35 @@ class LocalExecutor:
             )
         )
 
+    def _end_stuck(self) -> None:
+        """Kill workers that have had something in hand for `STUCK_S` and added nothing to the store."""
+        now = self._clock()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        for name in self._slots:
+            sign = (self.leases.held_by(name), self._worklist.counted(name))
+            before, since = self._moved.setdefault(name, (sign, now))
+            if before != sign:
+                self._moved[name] = (sign, now)
+            elif sign[0] and now - since >= STUCK_S:
+                say(f"  generate: {name} has put nothing on the disk for {STUCK_S / 3600:g} h; it is ended")
+                self._children.kill(name)
+
     def _look_at(self, one: Ended) -> None:
         """Count what a worker died of, or raise what no other worker would do better."""
         if one.code == 0:
             return
         if one.code in (USAGE, INFRASTRUCTURE):
             check(one)
-        held = self.leases.held_by(one.job.name)
-        for item in held:
-            self.leases.count_death(item, f"its worker ended with exit code {one.code} ({one.last})")
-            self.leases.release(item)
+        held = self.leases.bury(one.job.name, f"its worker ended with exit code {one.code} ({one.last})")
         say(f"  generate: {one.job.name} ended with exit code {one.code} ({one.last}); another takes over")
         self._idle_deaths = 0 if held or one.code == ITEM_FAILED else self._idle_deaths + 1
         if self._idle_deaths >= IDLE_DEATHS:
             check(one)
-        died_at = [name for name in self._worklist.items if self.leases.deaths(name)]
+        died_at = [
+            name for name, before in self._died_before.items() if len(self.leases.deaths(name)) > before
+        ]
         if len(died_at) >= FEW and not self.done():
             raise InfrastructureError(
                 f"workers die at every checkpoint and nothing was finished: {one.last}; see {one.job.log}"

@@ -89,6 +89,11 @@ def _do(item: WorkItem, leases: Leases, perform: Callable[[WorkItem], None]) -> 
             raise
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        if disk_is_full(error):  # of a cache or a temporary folder, say
+            raise InfrastructureError(
+                f"{item.checkpoint.folder}: no room on a disk ({reason}); make room and give the same "
+                "command again, what was finished is kept"
+            ) from error
         leases.count_death(item.id, reason)
         raise ItemFailed(reason) from error
     leases.forgive(item.id)

@@ -22,6 +22,7 @@ from typing import IO
 
 from benchmark.executor import WorkItem
 from tasks.checkpoints import Checkpoint
+from tasks.files import writing
 
 END = "end"
 
@@ -72,16 +73,17 @@ class Worklist:
         """Add to what a worker has put on disk."""
         self._append(f"{worker}.count", f"{completions}\n")
 
-    def counted(self) -> int:
-        """Return how many completions all workers have put on disk."""
+    def counted(self, worker: str = "*") -> int:
+        """Return how many completions a worker, or all of them, have put on disk."""
         return sum(
             int(number)
-            for path in self.folder.glob("*.count")
+            for path in self.folder.glob(f"{worker}.count")
             for number in path.read_text().rpartition("\n")[0].split()
         )
 
     def _append(self, name: str, text: str) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
+        path = self.folder / name
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(text)
 
 
@@ -102,11 +104,12 @@ def new_launch(leases: Path) -> tuple[Worklist, IO[str]]:
     """Make the folder of a launch; the open file keeps it from being swept while this process lives."""
     leases.mkdir(parents=True, exist_ok=True)
     _sweep(leases)
-    made = Path(tempfile.mkdtemp(prefix=".launch-", dir=leases))
-    lock = (made / ".lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    (made / "items.jsonl").touch()
-    folder = made.rename(leases / made.name.removeprefix("."))  # only now is it seen by `_sweep`
+    with writing(leases):
+        made = Path(tempfile.mkdtemp(prefix=".launch-", dir=leases))
+        lock = (made / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (made / "items.jsonl").touch()
+        folder = made.rename(leases / made.name.removeprefix("."))  # only now is it seen by `_sweep`
     return Worklist(folder), lock
 
 
