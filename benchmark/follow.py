@@ -133,7 +133,7 @@ class Follower:
         unanswered = self._items.keys() - self._executor.done()
         waiting = []
         for step, checkpoint in sorted(run.found.items()):
-            item = checkpoint.weights_hash[:24]
+            item = checkpoint.id
             if step in run.validation or item in failed:
                 continue
             if item in unanswered:
@@ -200,6 +200,7 @@ def apply_rule(
                 weights=one.weights_hash,
                 tokenizer=one.tokenizer_hash,
                 asking=one.asking_hash,
+                config=one.config_hash,
                 bytes=one.bytes,
                 validation=validation[step],
             )
