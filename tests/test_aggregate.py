@@ -185,7 +185,7 @@ def test_what_measured_is_named(out: Path) -> None:
         ({"stop_token_ids": "2,7"}, "stop_token_ids=2 and 2,7"),
         ({"version": "5.18.0"}, "version=5.18.0 and 5.19.0"),
         ({"torch": "2.6.0"}, "torch=2.13.0 and 2.6.0"),
-        ({"min_p": 0.1}, "min_p=None and 0.1"),
+        ({"min_p": 0.1}, "min_p=0.1 and None"),
     ],
 )
 def test_blocks_that_were_generated_in_two_ways_are_refused(

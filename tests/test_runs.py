@@ -66,7 +66,8 @@ def test_another_function_of_the_weights_is_refused(tiny: ModuleType, out: Path)
     read_runs(make_suite(), out)
     config = run_folder(out, "grpo", 1) / "checkpoints" / "step_000002" / "config.json"
     said = json.loads(config.read_text())
-    config.write_text(json.dumps(said | {"attention_bias": None, "use_cache": False}))  # other words for it
+    del said["attention_bias"]  # the default: other words for the same
+    config.write_text(json.dumps(said))
     read_runs(make_suite(), out)
     config.write_text(json.dumps(said | {"rms_norm_eps": 0.5}))
     refused(out, r"grpo/seed_1/\S*/step_000002: another architecture, rms_norm_eps=0.5 .*; arms compare with")

@@ -96,7 +96,7 @@ def load_safely(kind: Any, folder: Path, **options: Any) -> Any:
     # Each value of a config fails in its own way: KeyError of an unknown activation, TypeError of a number
     # that is a text, ImportError of a quantisation, ValueError of code of its own.
     except Exception as error:  # noqa: BLE001
-        first = (str(error).strip().splitlines() or [""])[0]
+        first = " ".join(str(error).split())[:200]
         raise UserError(
             f"{folder}: transformers cannot read it ({type(error).__name__}: {first}); mend its config, "
             "or, as its own code (auto_map) is not run, convert it to an architecture of transformers"
