@@ -105,12 +105,15 @@ def _measured(
 def _generated(header: Header, unit: WantedUnit) -> Columns:
     """Return what is known about how the texts of a unit came about."""
     notes = {one.get("weights", "opened") for one in header.effective} - PLAIN
+    versions = {unit.request["engine"]: "version", "torch": "torch", "lm-eval": "lm_eval"}
+    said = {name: {one[key] for one in header.effective if key in one} for name, key in versions.items()}
     return {
         "engine": unit.request["engine"],
         "device": ", ".join(sorted({one["device"] for one in header.effective})),
         "wall_s": round(sum(one["seconds"] for one in header.effective), 3),
         "weights_note": "; ".join(sorted(notes)),
         "n_conflicts": header.conflicts,
+        "measured_with": {name: ", ".join(sorted(found)) for name, found in said.items() if found},
         "sample_key": unit.key,
     }
 

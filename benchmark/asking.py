@@ -13,8 +13,9 @@ from typing import Any
 from benchmark.generate import measurable
 from benchmark.serving import SPARE_TOKENS
 from benchmark.suite import Suite, load_suite
+from tasks.asking import read_json
 from tasks.catalog import load_problems
-from tasks.checkpoints import model_folder, read_json
+from tasks.checkpoints import model_folder
 from tasks.errors import CommandLine, UserError, run_cli
 from tasks.prompts import encode_prompt, prompt_text
 from tasks.provenance import quiet_and_offline

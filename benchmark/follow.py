@@ -135,7 +135,7 @@ class Follower:
         unanswered = self._items.keys() - self._executor.done()
         waiting, scored = [], {}
         for step, checkpoint in sorted(run.found.items()):
-            item = checkpoint.weights_hash[:24]
+            item = checkpoint.id
             if item in unanswered and item not in failed:
                 waiting.append(step)
             elif self._grade and item not in failed:
@@ -220,6 +220,7 @@ def apply_rule(
                 weights=one.weights_hash,
                 tokenizer=one.tokenizer_hash,
                 asking=one.asking_hash,
+                config=one.config_hash,
                 bytes=one.bytes,
                 validation=validation[step],
             )

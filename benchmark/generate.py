@@ -7,7 +7,7 @@ is missing of it is generated in blocks, and each block is on the disk before th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -20,7 +20,7 @@ from tasks.checkpoints import Checkpoint
 from tasks.decoding import Decoding
 from tasks.engines import Engine
 from tasks.errors import UserError
-from tasks.provenance import engine_version
+from tasks.provenance import engine_version, package_versions
 from tasks.schema import Split
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def sample_request(
         "weights": checkpoint.weights_hash,
         "tokenizer": checkpoint.tokenizer_hash,
         "asking": checkpoint.asking_hash,
+        "config": checkpoint.config_hash,
         "task": task,
         "split": split,
         "items": items_digest(task, split),
@@ -59,6 +60,34 @@ def sample_request(
         "engine_version": engine_version(engine),
         "dtype": suite.dtype,
     }
+
+
+MAY_DIFFER = {"device", "seconds", "weights"}
+"""What blocks of one unit may differ in: where and when they were made, not how."""
+
+
+def check_alike(effective: Sequence[Mapping[str, Any]], what: str) -> None:
+    """Refuse blocks of one unit that were not generated in one way: they are not of one distribution.
+
+    Args:
+        effective: what the engine said of every block; of torch the version counts, not its build.
+        what: names the unit.
+
+    Raises:
+        UserError: names what differs.
+    """
+    said = [
+        {key: str(value) for key, value in one.items() if key not in MAY_DIFFER}
+        | {"torch": str(one.get("torch", "")).partition("+")[0]}
+        for one in effective
+    ]
+    for other in said[1:]:
+        for key in sorted(said[0].keys() | other.keys()):
+            if said[0].get(key) != other.get(key):
+                raise UserError(
+                    f"{what}: generated in two ways, {key}={said[0].get(key)} and {other.get(key)}; "
+                    "generate its texts anew in one environment, into a new --out"
+                )
 
 
 def wanted_samples(suite: Suite, task: str, split: Split) -> set[tuple[str, int]]:
@@ -144,6 +173,7 @@ def generate_unit(
     said = {
         **engine.describe(),
         **engine.effective_sampling(decoding.sampling),
+        "lm_eval": package_versions()["lm-eval"],
         "weights": serving.how,
     }
     size = suite.max_sequences * (ROUNDS_ON_CPU if said["device"] == "cpu" else ROUNDS)

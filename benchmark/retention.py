@@ -76,11 +76,12 @@ class Deleted:
     asking: str
     bytes: int
     validation: float | None
+    config: str = ""
     decision: str = "deleted"
 
     def checkpoint(self, folder: Path) -> Checkpoint:
         """Return what was in the folder."""
-        return Checkpoint(folder, self.weights, self.tokenizer, self.bytes, self.asking)
+        return Checkpoint(folder, self.weights, self.tokenizer, self.bytes, self.asking, self.config)
 
 
 def delete(run: Path, line: Deleted) -> None:

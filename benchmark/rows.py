@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 import pandas as pd
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from tasks.errors import UserError
 from tasks.files import writing
@@ -90,6 +90,8 @@ class ResultRow(Settings):
     """Samples of the unit of which the store has two different texts: the engine did not repeat itself."""
     endpoints: str = ""
     """Digest of the suite's endpoints, which were fixed before the row was measured."""
+    measured_with: dict[str, str] = Field(default_factory=dict)
+    """Versions of what generated the texts: engine, torch, lm-eval. Those of the training are `versions`."""
 
 
 IDENTITY = ("kind", "suite", "arm", "seed", "step", "task", "split", "metric")

@@ -245,7 +245,7 @@ def _score(work: Work, runs: Sequence[TrainedRun], failures: Sequence[Failure]) 
     if failures:
         failed = {failure.item for failure in failures}
         units = wanted_units(work.suite, runs, work.engine)
-        there = [unit for unit in units if unit.checkpoint.weights_hash[:24] not in failed]
+        there = [unit for unit in units if unit.checkpoint.id not in failed]
         grade_units(work.out, open_store(work.out), there)
         raise quarantined(failures)
     with progress() as show:

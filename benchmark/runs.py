@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmark.retention import deleted_of
 from benchmark.suite import Suite, run_folder
-from tasks.checkpoints import Checkpoint, check_tokenizer, inspect_checkpoint
+from tasks.checkpoints import Checkpoint, check_asking, check_tokenizer, inspect_checkpoint
 from tasks.errors import UserError
 
 AGAIN = "delete the run folder and run the suite to train it again"
@@ -38,7 +38,8 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
     """Read every run that the suite declares.
 
     Raises:
-        UserError: a run is missing or unfinished, or runs start from different weights or tokenizers.
+        UserError: a run is missing or unfinished, or runs start from different weights, tokenizers, chat
+            templates, ends or configs.
     """
     runs = [_read_run(run_folder(out, arm, seed), arm, seed) for arm in suite.arms for seed in suite.seeds]
     first = runs[0]
@@ -46,6 +47,8 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
     for run in runs:
         for checkpoint in run.checkpoints.values():
             check_tokenizer(checkpoint, base.tokenizer_hash, str(base.folder))
+            check_asking(checkpoint, base)
+            _check_config(checkpoint, base)
     for run in runs[1:]:
         if run.checkpoints[0].weights_hash != first.checkpoints[0].weights_hash:
             raise UserError(
@@ -58,6 +61,14 @@ def read_runs(suite: Suite, out: Path) -> list[TrainedRun]:
                 "lost one to train it again"
             )
     return runs
+
+
+def _check_config(checkpoint: Checkpoint, base: Checkpoint) -> None:
+    """Other words in config.json may say the same thing, which transformers is asked about."""
+    if checkpoint.config_hash != base.config_hash and checkpoint.folder.is_dir() and base.folder.is_dir():
+        from tasks.engines.proof import check_architecture  # brings torch
+
+        check_architecture(base.folder, checkpoint.folder, f"arms compare with the config of {base.folder}")
 
 
 def _read_run(folder: Path, arm: str, seed: int) -> TrainedRun:
@@ -181,14 +192,14 @@ def _column(path: Path, name: str) -> Iterator[tuple[int, Any]]:
 
 
 def distinct_checkpoints(runs: list[TrainedRun]) -> list[Checkpoint]:
-    """Return one folder per distinct weights, in the order of steps: the base stands once, first.
+    """Return one folder per distinct content, in the order of steps: the base stands once, first.
 
-    Of several folders with the same weights it is one that is still there, if any is.
+    Of several folders with the same content it is one that is still there, if any is.
     """
     found: dict[str, Checkpoint] = {}
     for step in sorted(runs[0].checkpoints):
         for run in runs:
             one = run.checkpoints[step]
-            if not found.setdefault(one.weights_hash, one).folder.is_dir():
-                found[one.weights_hash] = one
+            if not found.setdefault(one.id, one).folder.is_dir():
+                found[one.id] = one
     return list(found.values())

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.generate import check_alike
 from benchmark.grades import SCHEMA, Header, graders, grades_of, grades_path, read_grades, write_grades
 from benchmark.measure import check_counts
 from benchmark.progress import tell
@@ -109,6 +110,7 @@ class _Unit:
 def _opened(out: Path, store: Store, unit: WantedUnit, *, again: bool) -> _Unit:
     kind, stored = find_task(unit.task).answer, store.read(unit.key)
     golds = {problem.id: problem.gold for problem in load_problems(unit.task, unit.split)}
+    check_alike(stored.effective, str(unit))
     if foreign := [sample.item for sample in stored.samples if sample.item not in golds]:
         raise UserError(
             f"{unit}: a text for {foreign[0]!r}, which is none of its {len(golds)} items; set it aside with "

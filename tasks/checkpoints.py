@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tasks.asking import AGAIN, asking_hash, config_hash, read_json, vocabulary
 from tasks.errors import UserError
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -31,7 +32,8 @@ LORA_KEYS: dict[str, Any] = {
 NOT_READ = {"peft_type", "task_type", "base_model_name_or_path", "peft_version", "revision", "auto_mapping"}
 NOT_READ |= {"inference_mode", "init_lora_weights", "lora_dropout", "megatron_core", "qalora_group_size"}
 """Keys of an adapter's config that change nothing once it is trained, as long as the others are not set."""
-AGAIN = "copy or save the checkpoint again"
+SOUND_INIT = (None, True, False, "gaussian", "orthogonal")
+"""Values of init_lora_weights that leave the base as it is; PiSSA, OLoRA, CorDA and the like change it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,15 @@ class Checkpoint:
     bytes: int
     """Of the weight files."""
     asking_hash: str = ""
-    """sha256 of what else decides texts: the chat template and the tokens that end a completion."""
+    """sha256 of how it is asked and read: chat template, ends, special tokens (`tasks.asking`)."""
+    config_hash: str = ""
+    """sha256 of what config.json says about the function of the weights."""
+
+    @property
+    def id(self) -> str:
+        """Name of the content: two folders of one name give the same texts."""
+        parts = [self.weights_hash, self.tokenizer_hash, self.asking_hash, self.config_hash]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 class StoredTensor(NamedTuple):
@@ -79,7 +89,9 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
     _check_vocabulary(folder, config.get("vocab_size"))
     tokenizer_hash = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
     size = sum(file.stat().st_size for file in files)
-    return Checkpoint(folder, _hash_tensors(tensors), tokenizer_hash, size, _asking_hash(folder))
+    return Checkpoint(
+        folder, _hash_tensors(tensors), tokenizer_hash, size, asking_hash(folder), config_hash(config)
+    )
 
 
 def is_adapter(folder: Path) -> bool:
@@ -113,6 +125,11 @@ def _inspect_adapter(folder: Path) -> Checkpoint:
             f"{folder / ADAPTER_CONFIG}: peft_type={config.get('peft_type')!r}, only 'LORA' is read; "
             "merge it with peft and save the whole model"
         )
+    if (start := config.get("init_lora_weights")) not in SOUND_INIT:
+        raise UserError(
+            f"{folder / ADAPTER_CONFIG}: init_lora_weights={start!r} changes the base, which is not read "
+            "here; merge it with peft and save the whole model"
+        )
     others = {key: config[key] for key in config.keys() - LORA_KEYS.keys() - NOT_READ}
     odd = sorted(key for key, value in others.items() if value not in (None, False, "none", [], {}))
     if odd:
@@ -134,21 +151,6 @@ def _inspect_adapter(folder: Path) -> Checkpoint:
     return replace(base, folder=folder, weights_hash=weights_hash, bytes=base.bytes + file.stat().st_size)
 
 
-def _asking_hash(folder: Path) -> str:
-    files = ("config.json", "generation_config.json", "tokenizer_config.json")
-    held = [read_json(folder / name) if (folder / name).is_file() else {} for name in files]
-    template = folder / "chat_template.jinja"
-    parts = [
-        template.read_text(encoding="utf-8") if template.is_file() else None,
-        *(
-            one.get(key)
-            for one in held
-            for key in ("eos_token_id", "eos_token", "bos_token", "chat_template")
-        ),
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
 def check_tokenizer(checkpoint: Checkpoint, expected_hash: str, source: str) -> None:
     """Refuse a checkpoint whose tokenizer is not the one that `source` was made with."""
     if checkpoint.tokenizer_hash != expected_hash:
@@ -158,17 +160,14 @@ def check_tokenizer(checkpoint: Checkpoint, expected_hash: str, source: str) -> 
         )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing or malformed file is a `UserError` that names it."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, a checkpoint needs it; {AGAIN}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); {AGAIN}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: want a JSON object, got {type(value).__name__}; {AGAIN}")
-    return value
+def check_asking(checkpoint: Checkpoint, other: Checkpoint) -> None:
+    """Refuse a checkpoint that would be asked, or whose texts would be read, otherwise than another one."""
+    if checkpoint.asking_hash != other.asking_hash:
+        raise UserError(
+            f"{checkpoint.folder}: has another chat template, end token, special token or tokenizer "
+            f"setting than {other.folder}, so their texts do not compare; copy chat_template.jinja, "
+            "tokenizer_config.json and generation_config.json from there, and eos_token_id of config.json"
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -245,19 +244,6 @@ def _check_vocabulary(folder: Path, rows: object) -> None:
             f"{folder}: config.json has vocab_size={rows}, tokenizer.json goes up to id {last}; "
             "save the tokenizer the model was trained with"
         )
-
-
-def vocabulary(folder: Path) -> list[tuple[str, int]]:
-    """List the (text, id) pairs of tokenizer.json; Unigram models list pieces, all others map text to id."""
-    tokenizer = read_json(folder / "tokenizer.json")
-    try:
-        words = (tokenizer.get("model") or {}).get("vocab") or {}
-        pairs = (
-            list(words.items()) if isinstance(words, dict) else [(one[0], at) for at, one in enumerate(words)]
-        )
-        return pairs + [(entry["content"], int(entry["id"])) for entry in tokenizer.get("added_tokens") or ()]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UserError(f"{folder / 'tokenizer.json'}: not a tokenizer; {AGAIN}") from None
 
 
 def _hash_tensors(tensors: list[StoredTensor]) -> str:

@@ -132,6 +132,23 @@ def test_the_hash_is_of_base_and_adapter(tiny: ModuleType, base: Path, adapter: 
     assert len(set(hashes)) == 5
 
 
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_an_adapter_whose_start_changed_the_base_is_refused(base: Path, tmp_path: Path, start: str) -> None:
+    """peft takes its principal part out of the base, which the adapter's folder does not hold."""
+    folder = save_adapter(base, tmp_path / "adapter", init_lora_weights=start)
+    with pytest.raises(UserError, match=f"init_lora_weights='{start}' changes the base"):
+        inspect_checkpoint(folder)
+
+
+@pytest.mark.parametrize("start", [False, "gaussian", "orthogonal"])
+def test_adapters_of_other_sound_starts_are_what_peft_says(base: Path, tmp_path: Path, start: Any) -> None:
+    folder = save_adapter(base, tmp_path / "adapter", init_lora_weights=start)
+    inspect_checkpoint(folder)
+    ours = score(load_model(folder, "float32", "cpu"), probe_prompts(base, 30), 8)
+    for one, other in zip(ours, by_peft(base, folder), strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-4)
+
+
 def pickled(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "adapter_model.bin")
 
@@ -143,6 +160,10 @@ def pickled(folder: Path) -> None:
         (lambda folder: (folder / WEIGHTS).unlink(), "no weights; want adapter_model.safetensors"),
         (lambda folder: edit(folder / CONFIG, peft_type="IA3"), "peft_type='IA3', only 'LORA' is read"),
         (lambda folder: edit(folder / CONFIG, use_dora=True), "use_dora=True is not read here; merge it"),
+        (
+            lambda folder: edit(folder / CONFIG, init_lora_weights="pissa_niter_4"),
+            "init_lora_weights='pissa_niter_4' changes the base, which is not read here; merge it",
+        ),
         (lambda folder: edit(folder / CONFIG, bias="all"), "bias='all' is not read here"),
         (
             lambda folder: edit(folder / CONFIG, megatron_config={"a": 1}, megatron_core="os"),

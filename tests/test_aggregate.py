@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,7 @@ def test_every_column_of_one_row(out: Path) -> None:
         "missing": "",
         "weights_note": "",
         "n_conflicts": 0,
+        "measured_with": {},
         "endpoints": suite.endpoints.digest(),
     }
 
@@ -200,6 +202,45 @@ def test_what_is_judged_may_not_change_after_the_fact(out: Path) -> None:
     lines = [json.loads(line) | {"endpoints": ""} for line in (out / "rows.jsonl").read_text().splitlines()]
     (out / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert {row.endpoints for row in all_rows(make_suite(), out)} == {make_suite().endpoints.digest()}
+
+
+def test_what_measured_is_named(out: Path) -> None:
+    suite = make_suite(temperature=0.5)
+    said = EFFECTIVE | {"version": "5.19.0", "lm_eval": "0.4.13"}
+    for torch in ("2.13.0+cpu", "2.13.0+cu130"):  # one version built for two devices
+        with open_store(out).writer("w") as writer:
+            for place in RIGHT:
+                for split in SIZE:
+                    request = find_unit(suite, out, place, split).request
+                    writer.append(request, said | {"torch": torch}, texts(suite, split, 0))
+    versions = {ENGINE: "5.19.0", "torch": "2.13.0+cpu, 2.13.0+cu130", "lm-eval": "0.4.13"}
+    assert {json.dumps(row.measured_with) for row in all_rows(suite, out)} == {json.dumps(versions)}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"top_k": 50}, "top_k=0 and 50"),
+        ({"stop_token_ids": "2,7"}, "stop_token_ids=2 and 2,7"),
+        ({"version": "5.18.0"}, "version=5.18.0 and 5.19.0"),
+        ({"torch": "2.6.0"}, "torch=2.13.0 and 2.6.0"),
+        ({"min_p": 0.1}, "min_p=0.1 and None"),
+    ],
+)
+def test_blocks_that_were_generated_in_two_ways_are_refused(
+    out: Path, change: dict[str, Any], named: str
+) -> None:
+    suite = make_suite(temperature=0.5)
+    said = EFFECTIVE | {"version": "5.19.0", "torch": "2.13.0+cpu", "top_k": 0, "stop_token_ids": "2"}
+    request = find_unit(suite, out, ("grpo", 0, 2)).request
+    with open_store(out).writer("w") as writer:
+        writer.append(request, said, texts(suite, "test", 8)[:5])
+        writer.append(request, said | change, texts(suite, "test", 8)[5:])
+    with pytest.raises(
+        UserError, match=f"step_000002, sums1 test: generated in two ways, {named}; gen"
+    ) as caught:
+        all_rows(suite, out)
+    assert "\n" not in str(caught.value)
 
 
 def test_how_the_weights_got_into_the_engine_is_noted(out: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from tasks.checkpoints import check_tokenizer, inspect_checkpoint, read_header, vocabulary
+from tasks.asking import vocabulary
+from tasks.checkpoints import check_asking, check_tokenizer, inspect_checkpoint, read_header
 from tasks.errors import UserError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -173,6 +175,18 @@ def pickled(folder: Path) -> None:
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: no such file"),
         (lambda folder: edit_json(folder / "tokenizer.json", added_tokens=[{}]), "not a tokenizer"),
         (
+            lambda folder: (folder / "chat_template.jinja").write_bytes(b"\xff"),
+            "chat_template.jinja: not readable as text .*; copy or save the checkpoint again",
+        ),
+        (
+            lambda folder: edit_json(folder / "config.json", eos_token_id="2"),
+            "config.json: eos_token_id='2'; want a token's id or a list of ids",
+        ),
+        (
+            lambda folder: edit_json(folder / "generation_config.json", eos_token_id=[2, None]),
+            r"generation_config.json: eos_token_id=\[2, None\]; want a token's id",
+        ),
+        (
             lambda folder: edit_json(folder / "config.json", vocab_size=18),
             "vocab_size=18, .* goes up to id 18",
         ),
@@ -235,10 +249,65 @@ def test_vocabularies_of_both_kinds(tiny: ModuleType, folder: Path) -> None:
 
 def test_what_else_decides_texts_has_a_hash_of_its_own(folder: Path) -> None:
     before = inspect_checkpoint(folder)
+    seen = {before.asking_hash}
+    changes: list[Callable[[], Any]] = [
+        lambda: (folder / "chat_template.jinja").write_text("{{ messages[0].content }}"),
+        lambda: edit_json(folder / "generation_config.json", eos_token_id=[2, 3]),
+        *(
+            partial(edit_json, folder / "tokenizer_config.json", **change)
+            for change in (
+                {"clean_up_tokenization_spaces": True},
+                {"add_bos_token": True},
+                {"bos_token": "7"},
+                {"additional_special_tokens": ["+"]},
+                {"tokenizer_class": "LlamaTokenizer"},
+            )
+        ),
+    ]
+    for number, change in enumerate(changes, start=2):
+        change()
+        after = inspect_checkpoint(folder)
+        assert len(seen := seen | {after.asking_hash}) == number
+        assert (after.tokenizer_hash, after.weights_hash) == (before.tokenizer_hash, before.weights_hash)
+        assert after.config_hash == before.config_hash
+        assert after.id != before.id
+
+
+def test_other_words_for_the_same_asking_have_one_hash(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
-    templated = inspect_checkpoint(folder)
-    edit_json(folder / "generation_config.json", eos_token_id=[2, 3])
-    ended = inspect_checkpoint(folder)
-    assert len({before.asking_hash, templated.asking_hash, ended.asking_hash}) == 3
-    assert before.tokenizer_hash == ended.tokenizer_hash
-    assert before.weights_hash == ended.weights_hash
+    before = inspect_checkpoint(folder)
+    (folder / "chat_template.jinja").unlink()
+    edit_json(
+        folder / "tokenizer_config.json",
+        chat_template="{{ messages[0].content }}",
+        eos_token={"content": "<eos>", "lstrip": False},
+        add_bos_token=None,
+        split_special_tokens=False,
+        tokenizer_class="PreTrainedTokenizerFast",
+        model_max_length=7,
+    )
+    edit_json(folder / "generation_config.json", eos_token_id=[2], temperature=0.7)
+    edit_json(folder / "config.json", dtype="bfloat16", use_cache=False, transformers_version="4")
+    assert inspect_checkpoint(folder) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"rope_theta": 5.0}, {"num_attention_heads": 4}, {"hidden_act": "relu"}, {"rms_norm_eps": 1.0}]
+)
+def test_the_same_tensors_under_another_config_are_another_checkpoint(
+    folder: Path, change: dict[str, Any]
+) -> None:
+    before = inspect_checkpoint(folder)
+    edit_json(folder / "config.json", **change)
+    after = inspect_checkpoint(folder)
+    assert (after.weights_hash, after.asking_hash) == (before.weights_hash, before.asking_hash)
+    assert after.config_hash != before.config_hash
+    assert after.id != before.id
+
+
+def test_another_asking_is_refused_with_both_named(folder: Path, tiny_policy: Path) -> None:
+    ours, theirs = inspect_checkpoint(folder), inspect_checkpoint(tiny_policy)
+    check_asking(ours, theirs)
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    with pytest.raises(UserError, match=f"^{folder}: has another chat template.* than {tiny_policy}, .*copy"):
+        check_asking(inspect_checkpoint(folder), theirs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +45,7 @@ def test_every_thing_that_decides_a_text_changes_its_key(monkeypatch: pytest.Mon
         sample_request(suite, checkpoint(weights="cc"), "add2", "test", "transformers"),
         sample_request(suite, checkpoint(tokenizer="cc"), "add2", "test", "transformers"),
         sample_request(suite, replace(checkpoint(), asking_hash="cc"), "add2", "test", "transformers"),
+        sample_request(suite, replace(checkpoint(), config_hash="cc"), "add2", "test", "transformers"),
         sample_request(suite, checkpoint(), "add3", "test", "transformers"),
         sample_request(suite, checkpoint(), "add2", "validation", "transformers"),
         sample_request(suite, checkpoint(), "add2", "test", "vllm"),
@@ -177,6 +179,7 @@ def test_a_unit_is_generated_in_blocks_and_kept_whole(
             "engine": "transformers",
             "device": "cpu",
             "temperature": 0.5,
+            "lm_eval": version("lm-eval"),
             "weights": "swapped",
         }
     assert fill(tmp_path, make_suite(), engine).samples == 0

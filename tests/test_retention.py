@@ -13,6 +13,7 @@ from benchmark.claim import check_claim, claim, drop_claim, record_engine, recor
 from benchmark.executor.devices import devices, engines
 from benchmark.retention import LEDGER, Deleted, Retention, delete, deleted_of, kept, read_ledger
 from benchmark.suite import Suite
+from tasks.checkpoints import Checkpoint
 from tasks.errors import UserError
 
 STEPS = (0, 10, 20, 30, 40)
@@ -47,7 +48,7 @@ def test_the_end_does_not_depend_on_when_the_rule_was_applied(order: tuple[int, 
 
 def line(step: int, **changes: Any) -> Deleted:
     fields = {"step": step, "config_hash": "c", "weights": f"w{step}"}
-    fields |= {"tokenizer": "t", "asking": "a", "bytes": 5, "validation": 0.5}
+    fields |= {"tokenizer": "t", "asking": "a", "config": "f", "bytes": 5, "validation": 0.5}
     return Deleted(**fields | changes)
 
 
@@ -85,6 +86,7 @@ def test_a_deleted_checkpoint_is_known_by_its_hashes(tmp_path: Path) -> None:
         delete(tmp_path, other)
     found = deleted_of(tmp_path, "c")
     assert {step: one.weights_hash for step, one in found.items()} == {10: "later", 20: "w20"}
+    assert found[20] == Checkpoint(tmp_path / "checkpoints" / "step_000020", "w20", "t", 5, "a", "f")
     assert found[20].folder == tmp_path / "checkpoints" / "step_000020"
     assert deleted_of(tmp_path / "elsewhere", "c") == {}
 

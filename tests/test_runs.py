@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from benchmark.executor import WorkItem
 from benchmark.runs import distinct_checkpoints, read_runs
 from benchmark.suite import Suite, run_folder
 from tasks.errors import UserError
@@ -43,6 +46,40 @@ def test_another_start_is_refused(out: Path) -> None:
     shutil.rmtree(run_folder(out, "lambda_grpo", 0))
     write_run(out, "lambda_grpo", 0, base=0.5)
     refused(out, r"lambda_grpo/seed_0: starts from other weights than \S*grpo/seed_0")
+
+
+def test_another_way_of_asking_is_refused(out: Path) -> None:
+    """The tokens of an arm's checkpoints may not end, and its prompts not begin, otherwise than another's."""
+    folder = run_folder(out, "lambda_grpo", 1) / "checkpoints" / "step_000002"
+    (folder / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    refused(
+        out, r"lambda_grpo/seed_1/\S*/step_000002: has another chat template, end token.*; copy chat_templ"
+    )
+
+
+def test_another_function_of_the_weights_is_refused(tiny: ModuleType, out: Path) -> None:
+    for arm in ("grpo", "lambda_grpo"):
+        for seed in (0, 1):
+            for folder in (run_folder(out, arm, seed) / "checkpoints").iterdir():
+                shutil.rmtree(folder)
+                tiny.build_tiny(folder)
+    read_runs(make_suite(), out)
+    config = run_folder(out, "grpo", 1) / "checkpoints" / "step_000002" / "config.json"
+    said = json.loads(config.read_text())
+    del said["attention_bias"]  # the default: other words for the same
+    config.write_text(json.dumps(said))
+    read_runs(make_suite(), out)
+    config.write_text(json.dumps(said | {"rms_norm_eps": 0.5}))
+    refused(out, r"grpo/seed_1/\S*/step_000002: another architecture, rms_norm_eps=0.5 .*; arms compare with")
+
+
+def test_the_same_weights_asked_otherwise_are_work_of_their_own(out: Path) -> None:
+    run = read_runs(make_suite(arms=["grpo"], seeds=[0]), out)[0]
+    one = run.checkpoints[4]
+    other = replace(run, checkpoints=run.checkpoints | {4: replace(one, asking_hash="other")})
+    found = distinct_checkpoints([run, other])
+    assert [checkpoint.weights_hash for checkpoint in found].count(one.weights_hash) == 2
+    assert len({WorkItem(checkpoint, (), 1).id for checkpoint in found}) == len(found) == 4
 
 
 @pytest.mark.parametrize("steps", [(0, 2), (0, 2, 3), (0, 2, 4, 6)])

@@ -28,8 +28,8 @@ class WorkItem:
 
     @property
     def id(self) -> str:
-        """Name of its files: the same weights are the same item, in every launch."""
-        return self.checkpoint.weights_hash[:24]
+        """Name of its files: the same checkpoint is the same item, in every launch and folder."""
+        return self.checkpoint.id
 
 
 @dataclass(frozen=True)

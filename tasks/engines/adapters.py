@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.checkpoints import ADAPTER_CONFIG, LORA_KEYS, model_folder, read_json
+from tasks.asking import read_json
+from tasks.checkpoints import ADAPTER_CONFIG, LORA_KEYS, model_folder
 from tasks.errors import UserError
 
 

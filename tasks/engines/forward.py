@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
+from tasks.asking import AGAIN
 from tasks.checkpoints import is_adapter, model_folder
 from tasks.engines import Dtype
 from tasks.errors import UserError
@@ -24,22 +25,47 @@ def load_model(folder: Path, dtype: Dtype, device: str) -> Any:
     """Load a causal language model from a folder: no network, no progress bar, no use of the global RNG.
 
     A LoRA adapter's folder gives its base with the adapter beside the layers. See `load_safely`.
+
+    Raises:
+        UserError: the files do not hold exactly the tensors of the architecture; tied ones may stand once.
     """
     bars = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
     try:
         with torch.random.fork_rng(devices=[]):
-            model = load_safely(
-                AutoModelForCausalLM, folder, dtype=getattr(torch, dtype), use_safetensors=True
+            model, found = load_safely(
+                AutoModelForCausalLM,
+                folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below: transformers' own error has many lines
             )
     finally:
         if bars:
             hf_logging.enable_progress_bar()
+    _check_whole(folder, found)
     if is_adapter(folder):
         from tasks.engines.adapters import with_adapter
 
         model = with_adapter(model, folder)
     return model.to(device).eval()
+
+
+def _check_whole(folder: Path, found: Mapping[str, Collection[Any]]) -> None:
+    """What a file lacks transformers draws at random, and what it has too much it leaves out."""
+    faults = {
+        "missing_keys": "is missing",
+        "unexpected_keys": "has no place",
+        "mismatched_keys": "does not fit",
+    }
+    for key, fault in faults.items():
+        names = sorted(one if isinstance(one, str) else str(one[0]) for one in found[key])
+        if names:
+            raise UserError(
+                f"{folder}: tensor {names[0]!r} {fault} in the architecture of its config.json ({len(names)} "
+                f"{'do' if len(names) > 1 else 'does'}); {AGAIN}, with the config it was trained with"
+            )
 
 
 def parameter_names(folder: Path) -> set[str]:
@@ -59,17 +85,21 @@ def load_safely(kind: Any, folder: Path, **options: Any) -> Any:
     """Let one of transformers' Auto classes read a folder: no network, and no code of the folder is run.
 
     Raises:
-        UserError: it can only be read with its own code.
+        UserError: its files do not make a model or a tokenizer, or only with their own code.
     """
     try:
         return kind.from_pretrained(
             str(model_folder(folder)), local_files_only=True, trust_remote_code=False, **options
         )
-    except ValueError as error:
-        first = str(error).strip().splitlines()[0]
+    except (UserError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    # Each value of a config fails in its own way: KeyError of an unknown activation, TypeError of a number
+    # that is a text, ImportError of a quantisation, ValueError of code of its own.
+    except Exception as error:  # noqa: BLE001
+        first = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{folder}: transformers cannot read it ({first}); its own code (auto_map) is not run: convert "
-            "it to an architecture of transformers"
+            f"{folder}: transformers cannot read it ({type(error).__name__}: {first}); mend its config, "
+            "or, as its own code (auto_map) is not run, convert it to an architecture of transformers"
         ) from None
 
 

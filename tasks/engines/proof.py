@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.asking import NOT_ARCHITECTURE
 from tasks.checkpoints import is_adapter, model_folder, read_header, weight_files
 from tasks.engines import Dtype, Engine, WeightMismatch
 from tasks.errors import UserError
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 TOLERANCE: dict[Dtype, float] = {"float32": 1e-3, "bfloat16": 0.2}
 """Nats, against a float32 forward on the CPU. float32 engines agree to 5e-5. bfloat16 keeps 8 bits, which
 moved single tokens by up to 0.09 nats: 0.2 is twice that, and finds another model but not one small step."""
-NOT_ARCHITECTURE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
-NOT_ARCHITECTURE |= {"bos_token_id", "eos_token_id", "pad_token_id"}
-
 
 PROBE_TEXTS = ("12 + 34 = 46, 7 * 8 = 56, 90 - 1 = 89", "What is 3 + 4? The answer is 7.")
 """Text, not random tokens: on those SmolLM2 amplifies rounding, up to 5e-3 nats with sound weights."""
@@ -92,7 +90,7 @@ def prove_folder(engine: Engine, folder: Path, longest: int, dtype: Dtype) -> li
     return found
 
 
-def check_architecture(opened: Path, folder: Path) -> None:
+def check_architecture(opened: Path, folder: Path, remedy: str = "open a new engine for it") -> None:
     """Refuse a folder whose config computes another function of the weights than that of the one opened."""
     from transformers import AutoConfig  # brings torch: not at import
 
@@ -104,7 +102,7 @@ def check_architecture(opened: Path, folder: Path) -> None:
     differing = sorted(key for key in keys if ours.get(key) != theirs.get(key))
     if differing:
         shown = ", ".join(f"{key}={theirs.get(key)!r} (loaded: {ours.get(key)!r})" for key in differing[:3])
-        raise UserError(f"{folder}: another architecture, {shown}; open a new engine for it")
+        raise UserError(f"{folder}: another architecture, {shown}; {remedy}")
 
 
 def stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:

@@ -13,11 +13,14 @@ is no tensor of the file (rotary tables, scales that vLLM makes). The log-probs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from tasks.errors import UserError
 
 COLUMNS = 32
 ROUNDING = 1e-6
@@ -55,6 +58,28 @@ def read_back(model: nn.Module, weights: Mapping[str, Tensor]) -> Readback:
     covered = {f"{place.path}.{place.leaf}" for place in places}
     unseen += sorted(name for name, _ in model.named_parameters() if name not in covered)
     return Readback(stale, unseen)
+
+
+def check_seen(
+    unseen: Collection[str], stored: Collection[str], names: Collection[str], folder: Path
+) -> None:
+    """Refuse a comparison that left out what the engine computes with: it would pass whatever is there.
+
+    Args:
+        unseen: of `read_back`.
+        stored: tensors of the file.
+        names: of the model's parameters in transformers; what a file holds besides is read by nobody.
+        folder: of the file.
+
+    Raises:
+        UserError: names a tensor that could not be compared.
+    """
+    lost = [name for name in unseen if name in names or name not in stored]
+    if lost:
+        raise UserError(
+            f"{folder}: {lost[0]!r} cannot be compared with what vLLM holds, which has other names "
+            f"({len(lost)} tensors); use --engine transformers for this architecture"
+        )
 
 
 def find_places(model: nn.Module, weights: Mapping[str, Tensor]) -> list[Place]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.checkpoints import model_folder, read_json, vocabulary
+from tasks.asking import named_ends
+from tasks.checkpoints import model_folder
 from tasks.engines import Completion, Request, Sampling
 from tasks.errors import UserError
 
@@ -26,20 +27,13 @@ def end_token_ids(folder: Path) -> frozenset[int]:
     """Collect every end-of-sequence id that generation_config, config and tokenizer name.
 
     Raises:
-        UserError: none of them names one, so that no completion could ever end.
+        UserError: none of them names one, so that no completion could ever end, or one of them is no id.
     """
-    folder, found = model_folder(folder), set[int]()
-    for name in ("generation_config.json", "config.json"):
-        if (folder / name).is_file():
-            value = read_json(folder / name).get("eos_token_id")
-            found |= {value} if isinstance(value, int) else set(value or ())
-    if (folder / "tokenizer_config.json").is_file():
-        token = read_json(folder / "tokenizer_config.json").get("eos_token")
-        text = token.get("content") if isinstance(token, dict) else token
-        found |= {number for word, number in vocabulary(folder) if word == text}
+    folder = model_folder(folder)
+    found = named_ends(folder)
     if not found:
         raise UserError(f"{folder}: no end-of-sequence token; set eos_token_id in generation_config.json")
-    return frozenset(found)
+    return found
 
 
 def check_call(requests: Sequence[Request], sampling: Sampling, max_model_len: int) -> None:

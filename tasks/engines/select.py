@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from tasks.checkpoints import model_folder, read_json
+from tasks.asking import read_json
+from tasks.checkpoints import model_folder
 from tasks.engines import Dtype, Engine, EngineName
 from tasks.errors import UserError, closest
 

@@ -19,7 +19,7 @@ from tasks.checkpoints import is_adapter, model_folder
 from tasks.engines import Completion, Dtype, Finish, Request, Sampling, WeightMismatch
 from tasks.engines.forward import parameter_names
 from tasks.engines.proof import check_architecture, prove_folder, stored_tensors
-from tasks.engines.readback import read_back
+from tasks.engines.readback import check_seen, read_back
 from tasks.engines.rows import SCORING, check_call, end_token_ids, hand_back, plan_rows
 from tasks.errors import UserError
 
@@ -227,9 +227,10 @@ class VllmEngine:
     def _prove(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Compare with the files, tensor by tensor, and with a float32 forward of the folder."""
         found = self._llm.apply_model(partial(read_back, weights=weights))
-        stale, self.unseen = ([name for one in found for name in one[at]] for at in (0, 1))
+        stale, unseen = ([name for one in found for name in one[at]] for at in (0, 1))
         if stale:
             raise WeightMismatch(f"{folder}: {stale[0]!r} in vLLM differs from the file ({len(stale)} do)")
+        check_seen(unseen, weights, self._names, folder)
         self.probed = prove_folder(self, folder, self._max_model_len - 1, self._dtype)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from tasks.checkpoints import read_json
+from tasks.asking import read_json
 from tasks.engines import Completion, Finish
 from tasks.schema import Grade, Problem, Status
 from trainer.batch import build_batch
