@@ -1,4 +1,4 @@
-"""Tables that no verdict reads: robust summaries over runs and tasks, and what the error over items is made of."""
+"""Tables that no verdict reads: robust summaries over runs, and the parts of the error over items."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def robust_table(results: Results) -> Table | None:
     )
     note = (
         "Over all seeds and tasks, each task with the same weight: the mean of the middle half of all "
-        f"runs, and how often a run is better than a run of {results.baseline} with another seed. Intervals resample whole "
-        f"seeds and need {MIN_SEEDS} of them. Secondary: shown, not tested."
+        f"runs, and how often a run is better than a run of {results.baseline} with another seed. "
+        f"Intervals resample whole seeds and need {MIN_SEEDS} of them. Secondary: shown, not tested."
     )
     title = f"Robust summaries: {NOUNS[endpoints.primary]} over {endpoints.primary_axis}"
     return Table("robust", title, columns, records, note)
