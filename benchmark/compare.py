@@ -7,7 +7,6 @@ The unit of inference is the training seed, paired across arms; items are fixed 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,10 +21,10 @@ from benchmark.stats import (
     paired_t_p,
     ratio_interval,
     sign_flip_p,
-    speed_log_ratios,
     t_interval,
 )
 from benchmark.summaries import on_axis, summarize_runs
+from benchmark.time_pairs import Pairs, levels_of, speed_pairs, time_pairs, too_late
 from tasks.errors import UserError, closest
 
 __all__ = ["ENDPOINTS", "arm_table", "crossing_table", "paired_differences", "summarize_runs"]
@@ -74,16 +73,16 @@ def crossing_table(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     Returns:
         One row per (task, arm, axis, number): `number` of the level from 1, `level` (metric units), `n`
         seeds, `n_reached`, `n_left` (already there at the first look: an error in the schedule), `n_right`
-        (never there), `end` of the axis, `restricted` (`Interval` of `restricted_mean` over seeds, in units
-        of the axis; a lower bound of the mean time where n_right > 0), `text` for tables (a mean; ">end"
-        where no seed arrived; "<=first look" where it is too late), and `reason`, why restricted is
-        None, or "".
+        (not there by the end), `end` of the axis, `restricted` (`Interval` of the times over seeds, in units
+        of the axis; a run that is not there counts with the end, so with n_right > 0 it is a lower bound of
+        the mean time), `text` for tables (a mean; ">end" where no seed arrived; "<=first look" where it is
+        too late), and `reason`, why restricted is None, or "".
     """
     rows = [
         {"task": task, "arm": arm, "axis": axis, "number": number} | _crossings(group, axis, number, level)
         for task, arm, group in _arms(runs)
         for axis in ("steps", "tokens", "seconds")
-        for number in _levels(group)
+        for number in levels_of(group)
     ]
     columns = ["task", "arm", "axis", "number", "level", "n", "n_reached", "n_left", "n_right", "end"]
     return pd.DataFrame(rows, columns=[*columns, "restricted", "text", "reason"])
@@ -105,17 +104,10 @@ def _crossings(group: pd.DataFrame, axis: Axis, number: int, level: float) -> di
     row["n_reached"] = len(group) - left - right
     if left:
         late = float(at[censored == "left"].max())
-        return row | {"restricted": None, "text": f"<={late:g}", "reason": _too_late(left, len(group), late)}
+        return row | {"restricted": None, "text": f"<={late:g}", "reason": too_late(left, len(group), late)}
     mean = t_interval(at, level)
     text = f">{row['end']:g}" if right == len(group) else f"{'>' if right else ''}{mean.mean:.4g}"
     return row | {"restricted": mean, "text": text, "reason": ""}
-
-
-def _too_late(left: int, n: int, late: float) -> str:
-    where = "the untrained policy" if late == 0 else f"the first look ({late:g})"
-    return (
-        f"{left} of {n} runs are there at {where} already: the schedule looks too late, or the level is low"
-    )
 
 
 def paired_differences(
@@ -144,13 +136,17 @@ def paired_differences(
         p_holm: p_t adjusted by Holm over the tasks of this arm, endpoint and axis; `MACRO` is no member of
         that family, its p_holm is its p_t.
         p_equivalent: two one-sided tests against the margin, adjusted likewise; None where there is no margin
-        (time_to_*).
+        (time_to_*), where `bound` is not "", and where the baseline itself is not shown to gain more than the
+        margin over the untrained policy: two arms that learn nothing are equal whatever they do.
         mde: `minimum_detectable_effect` for the SD of these pairs; for speed the ratio above 1.
-        n: pairs. n_censored: runs among them that never reached a level of the row.
-        verdict: "higher" or "lower" when p_holm <= alpha (said of the number: a lower time is better);
-        else "equivalent" when p_equivalent <= alpha; else "none" (no difference shown, which is not "no
-        difference": see mde); "no statement" when there are too few pairs, no spread, or no numbers.
-        reason: why something is None or nothing is concluded, or which levels a speed leaves out; or "".
+        n: pairs. n_censored: runs among them that are not at a level of the row by the end of the axis.
+        bound: "" or, for speeds with such runs, what the number bounds: "at most" (of the arm alone: it is
+        even slower), "at least" (of the baseline alone), "neither" (of both).
+        verdict: "higher" or "lower" when p_holm <= alpha (said of the number: a lower time is better) and
+        `bound` allows it; else "equivalent" when p_equivalent <= alpha; else "none" (no difference shown,
+        which is not "no difference": see mde); "no statement" when there are too few pairs, no spread, no
+        numbers, a bound on the wrong side, or a baseline that is not shown to gain more than the margin.
+        reason: why something is None or nothing is concluded, what is censored or left out; or "".
 
     Raises:
         UserError: the baseline has no runs, or a seed that only one of the two arms has.
@@ -159,44 +155,34 @@ def paired_differences(
     arms = sorted(set(runs["arm"]))
     if baseline not in arms:
         raise UserError(f"baseline {baseline!r}: no runs of that arm; {closest(baseline, arms)}")
-    records = []
-    for task, arm, group in _arms(runs):
-        if arm == baseline:
-            continue
-        theirs = runs[(runs["task"] == task) & (runs["arm"] == baseline)].set_index("seed").sort_index()
-        ours = group.set_index("seed").sort_index()
-        _refuse_unpaired(task, {arm: set(ours.index), baseline: set(theirs.index)})
-        for pairs in _endpoint_pairs(ours, theirs, chosen):
-            place = {"task": task, "arm": arm, "baseline": baseline}
-            records.append(place | _compare(pairs, chosen))
+    records = [
+        {"task": task, "arm": arm, "baseline": baseline} | _compare(pairs, chosen)
+        for task, arm, ours in _arms(runs)
+        if arm != baseline
+        for pairs in _endpoint_pairs(*_paired(runs, task, ours, baseline), chosen)
+    ]
     return _judged(pd.DataFrame(records, columns=COLUMNS, dtype=object), chosen)
 
 
 COLUMNS = [
     *("task", "arm", "baseline", "endpoint", "axis", "role", "level", "unit", "difference", "p", "p_t"),
-    *("p_holm", "p_equivalent", "mde", "n", "n_censored", "verdict", "reason"),
+    *("p_holm", "p_equivalent", "mde", "n", "n_censored", "bound", "verdict", "reason"),
 ]
 """Of `paired_differences`."""
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """One comparison before any statistics."""
-
-    endpoint: str
-    axis: Axis
-    unit: str
-    difference_s: np.ndarray | None
-    """One per seed, on the log scale for a ratio; None with a reason."""
-    n: int
-    margin: float | None = None
-    """Of equivalence, on the scale of `difference_s`."""
-    level: float | None = None
-    n_censored: int = 0
-    reason: str = ""
+def _paired(
+    runs: pd.DataFrame, task: str, ours: pd.DataFrame, baseline: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the runs of an arm and of the baseline by seed; a seed that one of them lacks is refused."""
+    theirs = runs[(runs["task"] == task) & (runs["arm"] == baseline)].set_index("seed").sort_index()
+    ours = ours.set_index("seed").sort_index()
+    seeds = {ours["arm"].iloc[0]: set(ours.index), baseline: set(theirs.index)}
+    _refuse_unpaired(task, seeds)
+    return ours, theirs
 
 
-def _endpoint_pairs(ours: pd.DataFrame, theirs: pd.DataFrame, endpoints: Endpoints) -> Iterator[_Pairs]:
+def _endpoint_pairs(ours: pd.DataFrame, theirs: pd.DataFrame, endpoints: Endpoints) -> Iterator[Pairs]:
     places: list[tuple[str, Axis]] = [("final", "steps"), ("peak", "steps"), ("auc", "steps")]
     places += [("last3", "steps")]
     places += [(name, axis) for axis in endpoints.axes if axis != "steps" for name in ("final", "auc")]
@@ -204,50 +190,23 @@ def _endpoint_pairs(ours: pd.DataFrame, theirs: pd.DataFrame, endpoints: Endpoin
         column = on_axis(name, axis)
         reason = ours[f"{axis}_reason"].iloc[0]
         both = None if reason else (ours[column] - theirs[column]).to_numpy(dtype=np.float64)
-        yield _Pairs(name, axis, "metric", both, len(ours), endpoints.margin, reason=reason)
+        margin = None if reason or not _gains(theirs, column, endpoints) else endpoints.margin
+        yield Pairs(name, axis, "metric", both, len(ours), margin, reason=reason)
     for axis in endpoints.axes:
-        for number in _levels(ours):
-            yield _time_pairs(ours, theirs, axis, number)
-        if _levels(ours):
-            yield _speed_pairs(ours, theirs, axis, float(np.log(endpoints.speed_margin)))
+        for number in levels_of(ours):
+            yield time_pairs(ours, theirs, axis, number)
+        if levels_of(ours):
+            yield speed_pairs(ours, theirs, axis, float(np.log(endpoints.speed_margin)))
 
 
-def _time_pairs(ours: pd.DataFrame, theirs: pd.DataFrame, axis: Axis, number: int) -> _Pairs:
-    name = f"time_to_{number}"
-    column, reason = on_axis(name, axis), ours[f"{axis}_reason"].iloc[0]
-    level = float(ours[f"level_{number}"].iloc[0])
-    censored = pd.concat([ours[f"{column}_censored"], theirs[f"{column}_censored"]])
-    at = pd.concat([ours[column], theirs[column]])
-    left, right = censored == "left", int((censored == "right").sum())
-    if left.any():
-        reason = _too_late(int(left.sum()), len(censored), float(at[left].max()))
-    elif right == len(censored) and not reason:
-        reason = f"no run reaches {level:g} by {ours[f'{axis}_end'].iloc[0]:g} {axis}"
-    both = None if reason else (ours[column] - theirs[column]).to_numpy(dtype=np.float64)
-    return _Pairs(name, axis, axis, both, len(ours), None, level, 0 if reason else right, reason)
+def _gains(runs: pd.DataFrame, column: str, endpoints: Endpoints) -> bool:
+    """Say whether the mean gain over the untrained policy is shown to exceed the margin (one-sided t)."""
+    sign = 1 if runs["higher_is_better"].iloc[0] else -1
+    gain = t_interval(sign * (runs[column] - runs["base"]), 1 - 2 * endpoints.alpha)
+    return (gain.mean if gain.low is None else gain.low) > endpoints.margin
 
 
-def _speed_pairs(ours: pd.DataFrame, theirs: pd.DataFrame, axis: Axis, margin: float) -> _Pairs:
-    """Use the levels that every run of both arms reaches; what is left out is said."""
-    reason, n = ours[f"{axis}_reason"].iloc[0], len(ours)
-    numbers = _levels(ours)
-    columns = {number: on_axis(f"time_to_{number}", axis) for number in numbers}
-    kept = [
-        number
-        for number, name in columns.items()
-        if all((one[f"{name}_censored"] == "").all() for one in (ours, theirs))
-    ]
-    if reason or not kept:
-        why = reason or "no level that every run of both arms reaches after its first look"
-        return _Pairs("speed", axis, "ratio", None, n, margin, reason=why)
-    names = [columns[number] for number in kept]
-    ratios = speed_log_ratios(theirs[names].to_numpy(dtype=np.float64), ours[names].to_numpy(np.float64))
-    dropped = [f"{ours[f'level_{number}'].iloc[0]:g}" for number in numbers if number not in kept]
-    note = f"without the levels {', '.join(dropped)}: censored in some run" if dropped else ""
-    return _Pairs("speed", axis, "ratio", ratios, n, margin, reason=note)
-
-
-def _compare(pairs: _Pairs, endpoints: Endpoints) -> dict[str, object]:
+def _compare(pairs: Pairs, endpoints: Endpoints) -> dict[str, object]:
     record: dict[str, object] = dict.fromkeys(COLUMNS[3:]) | {
         "endpoint": pairs.endpoint,
         "axis": pairs.axis,
@@ -255,6 +214,7 @@ def _compare(pairs: _Pairs, endpoints: Endpoints) -> dict[str, object]:
         "unit": pairs.unit,
         "n": pairs.n,
         "n_censored": pairs.n_censored,
+        "bound": pairs.bound,
         "reason": pairs.reason,
         "verdict": "no statement",
     }
@@ -303,7 +263,14 @@ def _verdict(row: pd.Series, endpoints: Endpoints) -> tuple[Verdict, str]:
         return "no statement", "; ".join(filter(None, [few, row["reason"]]))
     if row["p_holm"] <= endpoints.alpha:
         unchanged = 1.0 if row["unit"] == "ratio" else 0.0
-        return ("higher" if row["difference"].mean > unchanged else "lower"), row["reason"]
+        way: Verdict = "higher" if row["difference"].mean > unchanged else "lower"
+        if row["bound"] in ("", {"higher": "at least", "lower": "at most"}[way]):
+            return way, row["reason"]
+    if row["bound"]:
+        return "no statement", row["reason"]
+    if row["unit"] == "metric" and row["p_equivalent"] is None:
+        idle = f"{row['baseline']}'s own gain is not shown to exceed the margin, so this task cannot show it"
+        return "no statement", "; ".join(filter(None, [row["reason"], idle]))
     if row["p_equivalent"] is not None and row["p_equivalent"] <= endpoints.alpha:
         return "equivalent", row["reason"]
     return "none", row["reason"]
@@ -313,12 +280,6 @@ def _arms(runs: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """Return (task, arm, runs in order of their seeds), sorted, the mean over tasks last."""
     groups = [(task, arm, group.sort_values("seed")) for (task, arm), group in runs.groupby(["task", "arm"])]
     return sorted(groups, key=lambda one: (one[0] == MACRO, one[0], one[1]))
-
-
-def _levels(runs: pd.DataFrame) -> list[int]:
-    """Return the numbers of the levels that the task of these runs has."""
-    numbers = range(1, sum(name.startswith("level_") for name in runs.columns) + 1)
-    return [number for number in numbers if not pd.isna(runs[f"level_{number}"].iloc[0])]
 
 
 def _mean(values: pd.Series, level: float) -> Interval | None:

@@ -54,7 +54,7 @@ class Endpoints(Settings):
     """And two speeds when their ratio is shown to lie between 1 / this and this."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Level of every test; intervals cover 1 - alpha."""
-    min_pairs: int = Field(default=5, ge=2)
+    min_pairs: int = Field(default=5, ge=5)
     """With fewer pairs of seeds an interval is shown and nothing is concluded."""
 
     @field_validator("levels")

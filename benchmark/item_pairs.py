@@ -96,7 +96,7 @@ def _reason(interval: Interval, counts: dict[str, int]) -> str:
         return "1 pair of seeds: no interval, train at least 2 (5 to be useful)"
     if counts["n_clusters"] < 2:
         return "1 cluster of items: nothing to tell other items by"
-    return "all differences are equal: no spread to build an interval from"
+    return "all differences are equal or cancel: no spread to build an interval from"
 
 
 def _endpoint_table(rows: pd.DataFrame, task: str, arm: str, endpoint: Endpoint) -> pd.DataFrame:

@@ -17,15 +17,14 @@ FOLDER = Path(__file__).parent / "golden" / "report"
 FACTS = {
     "title": "Toy",
     "command": "python -m benchmark run toy",
-    "commit": "abc123",
     "engine": "transformers",
 }
-ENDPOINTS = Endpoints(min_pairs=3, levels={"sums": [0.35, 0.45, 0.9]})
-FINAL = {"grpo": (0.40, 0.42, 0.44), "lambda_grpo": (0.50, 0.54, 0.52)}
+ENDPOINTS = Endpoints(levels={"sums": [0.35, 0.45, 0.9]})
+FINAL = {"grpo": (0.40, 0.42, 0.44, 0.41, 0.43), "lambda_grpo": (0.50, 0.54, 0.52, 0.49, 0.55)}
 
 
 def small_rows() -> list[ResultRow]:
-    """Two arms, three seeds, two checkpoints, one task; and one task whose set is not there."""
+    """Two arms, five seeds, two checkpoints, one task; and one task whose set is not there."""
     cells = [("base", None, 0, 0.3)]
     for arm, values in FINAL.items():
         for seed, value in enumerate(values):

@@ -24,7 +24,6 @@ def test_tables_follow_from_the_rows(name: str, tmp_path: Path) -> None:
         tmp_path,
         title=suite.summary,
         command=f"python -m benchmark run {name} --out results/{name}",
-        commit=", ".join(sorted(set(frame["git_sha"]))),
         engine=", ".join(sorted(set(frame["engine"]))),
         baseline=suite.baseline,
         endpoints=suite.endpoints,

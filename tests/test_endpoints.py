@@ -33,7 +33,7 @@ def table(**keys):
         ({"margin": 0}, "greater than 0"),
         ({"speed_margin": 1}, "greater than 1"),
         ({"alpha": 0.5}, "less than 0.5"),
-        ({"min_pairs": 1}, "greater than or equal to 2"),
+        ({"min_pairs": 4}, "greater than or equal to 5"),
         ({"marign": 0.1}, "did you mean 'margin'"),
     ],
 )
@@ -56,7 +56,7 @@ def test_every_key_changes_the_hash():
     changes = [
         {"primary": "final"}, {"primary_axis": "tokens"}, {"axes": ["steps"]}, {"levels": {"sums": [0.5]}},
         {"reference": {"sums": {"base": 0.1, "gain": 0.2}}}, {"horizon": {"tokens": 10.0}}, {"margin": 0.02},
-        {"speed_margin": 1.5}, {"alpha": 0.01}, {"min_pairs": 4},
+        {"speed_margin": 1.5}, {"alpha": 0.01}, {"min_pairs": 6},
     ]  # fmt: skip
     assert {key for one in changes for key in one} == set(Endpoints.model_fields)
     assert len({table(**one).digest() for one in [{}, *changes]}) == len(changes) + 1

@@ -74,7 +74,7 @@ def test_rows_of_a_missing_set_are_null_and_say_why(out: Path) -> None:
     assert all("tasks fetch aime24" in row.missing for row in missing)
     frame = to_frame(read_rows(out / "rows.jsonl"))
     assert set(learning_curves(frame)["task"]) == {"sums1"}
-    text = write_report(frame, out, title="t", command="c", commit="a", engine=ENGINE)
+    text = write_report(frame, out, title="t", command="c", engine=ENGINE)
     assert "aime24" not in text
     assert "## Not measured\n\n| task | why |\n| --- | --- |\n| aime24 | " in (out / "report.md").read_text()
 

@@ -87,7 +87,7 @@ def test_latex_compiles(make_rows, tmp_path):
     frame = to_frame(
         make_rows(np.random.default_rng(0), gain={"grpo": 0.2, "a_b & 50% $x$ λ中": 0.3}, seeds=range(2))
     )
-    write_report(frame, tmp_path, title="100 % #1", command="c", commit="a", engine="e")
+    write_report(frame, tmp_path, title="100 % #1", command="c", engine="e")
     (tmp_path / "tables/awkward.tex").write_text(latex.fragment(awkward()))
     (tmp_path / "awkward.tex").write_text(latex.document("A_b", ["100 %"], ["awkward"]))
     for name in ("report", "awkward"):

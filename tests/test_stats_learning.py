@@ -16,9 +16,7 @@ from benchmark.stats import (
     last_mean,
     normalised_auc,
     ratio_interval,
-    restricted_mean,
     speed_log_ratios,
-    speed_ratio,
     value_at,
 )
 
@@ -66,7 +64,9 @@ def isotonic_by_definition(values):
 
 
 def crossing_by_definition(x, y, level, end):
-    """Walk along the fitted line in tiny steps of its segments."""
+    """Cut the curve at the end, then walk along the segments of the fitted line."""
+    y = [*(v for at, v in zip(x, y, strict=True) if at < end), float(np.interp(end, x, y))]
+    x = [*(at for at in x if at < end), end]
     fit = isotonic_by_definition(y)
     if fit[0] >= level - 1e-12:
         return 0.0, "left"
@@ -74,8 +74,7 @@ def crossing_by_definition(x, y, level, end):
         return float(x[1]), "left"
     for k in range(2, len(x)):
         if fit[k] >= level - 1e-12:
-            at = x[k - 1] + (x[k] - x[k - 1]) * (level - fit[k - 1]) / (fit[k] - fit[k - 1])
-            return (at, "") if at <= end else (end, "right")
+            return x[k - 1] + (x[k] - x[k - 1]) * (level - fit[k - 1]) / (fit[k] - fit[k - 1]), ""
     return end, "right"
 
 
@@ -91,7 +90,7 @@ def test_crossings_match_their_definition(seed):
         found = crossing(x, y, level, end=end)
         at, kind = crossing_by_definition(x, y, level, end)
         assert (found.at, found.censored) == (pytest.approx(at, rel=1e-9), kind)
-        assert found.at <= end or kind == "left"
+        assert found.at <= end
         kinds.add(kind)
     times = [crossing(x, y, level, end=end) for level in np.linspace(0.01, 0.99, 15)]
     assert [one.at for one in times if not one.censored] == sorted(
@@ -118,17 +117,23 @@ def test_both_ends_are_censored_as_such(values, level, found):
     assert (got.at, got.censored) == (pytest.approx(found.at), found.censored)
 
 
+def test_what_comes_after_the_end_changes_no_crossing():
+    before = crossing([0, 10, 20], [0.0, 0.5, 0.6], 0.55, end=20)
+    assert before.censored == ""
+    assert crossing([0, 10, 20, 30, 40], [0.0, 0.5, 0.6, 0.0, 0.0], 0.55, end=20) == before
+    cut = crossing([0, 10, 20, 30], [0.0, 0.3, 0.4, 0.8], 0.5, end=25)  # 0.6 at 25, on the line
+    assert (cut.at, cut.censored) == (pytest.approx(22.5), "")
+
+
 def test_equal_block_means_reach_a_level_despite_rounding():
     values = [0.1, 0.2, 0.7, 0.6, 0.8 - 0.2]  # block mean .6333 three times; level read off it
     level = (0.7 + 0.6 + 0.6) / 3
     assert crossing([0, 1, 2, 3, 4], values, level).censored == ""
 
 
-def test_restricted_mean_counts_who_never_arrived_and_refuses_who_was_there():
-    assert restricted_mean([Crossing(4.0, ""), Crossing(6.0, ""), Crossing(20.0, "right")]) == 10
-    assert restricted_mean([Crossing(4.0, ""), Crossing(2.0, "left")]) is None
-    with pytest.raises(ValueError, match="no crossings"):
-        restricted_mean([])
+def speed_ratio(baseline_sl, arm_sl):
+    """What `paired_differences` makes of the two."""
+    return ratio_interval(speed_log_ratios(baseline_sl, arm_sl))
 
 
 def test_speed_ratio_is_the_formula():

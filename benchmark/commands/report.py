@@ -55,7 +55,6 @@ def write(arguments: argparse.Namespace, engine: str | None, timing: dict[str, s
     origin = facts(
         results.rows,
         command=run_command(arguments),
-        commit=", ".join(sorted(set(frame["git_sha"]))),
         engine=engine or ", ".join(sorted(set(frame["engine"]))),
     )
     text = write_results(results, out, title=suite.summary, origin=origin)

@@ -43,11 +43,19 @@ def draw_pictures(frame: pd.DataFrame, results: Results, folder: Path, *, runs_i
     paths = _curves(curves, styles, folder, results)
     paths += draw_seeds(curves, styles, folder, smoke=results.smoke)
     for endpoint in dict.fromkeys([results.endpoints.primary, "peak", "final"]):
-        paths += _forest(results, styles, endpoint, "steps", folder / f"forest_{endpoint}")
-    for axis in ("steps", "tokens", "seconds"):
+        primary = endpoint == results.endpoints.primary
+        axis = results.endpoints.primary_axis if primary else "steps"
+        paths += _forest(results, styles, endpoint, axis, folder / f"forest_{endpoint}")
+    for axis in results.endpoints.axes:
         paths += _forest(results, styles, "speed", axis, folder / f"forest_speed_{axis}")
     runs = {(str(arm), int(seed)) for arm, seed in zip(curves["arm"], curves["seed"], strict=True)}
-    paths += draw_tree(tree_statistics(runs_in, runs), styles, folder / "tree", smoke=results.smoke)
+    paths += draw_tree(
+        tree_statistics(runs_in, runs),
+        styles,
+        folder / "tree",
+        smoke=results.smoke,
+        level=1 - results.endpoints.alpha,
+    )
     if results.scores is not None:
         paths += draw_flips(results.scores, folder, baseline=results.baseline, smoke=results.smoke)
     for path in folder.iterdir():
@@ -59,6 +67,7 @@ def draw_pictures(frame: pd.DataFrame, results: Results, folder: Path, *, runs_i
 def _curves(curves: pd.DataFrame, styles: dict[str, ArmStyle], folder: Path, results: Results) -> list[Path]:
     """Draw all tasks over each axis, and each task by itself over steps."""
     looks: dict[str, Any] = {"metric": results.metric, "smoke": results.smoke}
+    looks["level"] = 1 - results.endpoints.alpha
     paths = draw_learning(curves, styles, folder / "curves", **looks)
     paths += draw_learning(curves, styles, folder / "curves_over_tokens", axis="tokens", **looks)
     paths += draw_learning(curves, styles, folder / "curves_over_seconds", axis="seconds", **looks)

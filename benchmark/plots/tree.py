@@ -62,7 +62,12 @@ def _number(value: object) -> float:
 
 
 def draw_tree(
-    statistics: pd.DataFrame, styles: dict[str, ArmStyle], stem: Path, *, smoke: bool = False
+    statistics: pd.DataFrame,
+    styles: dict[str, ArmStyle],
+    stem: Path,
+    *,
+    smoke: bool = False,
+    level: float = 0.95,
 ) -> list[Path]:
     """Draw what `tree_statistics` returns, a panel each; arms that log none of it are named below the title.
 
@@ -74,11 +79,13 @@ def draw_tree(
         return []
     handles: list[Line2D | Patch] = [key(arm, style) for arm, style in arms.items()]
     if measured.groupby("arm")["seed"].nunique().max() > 1:
-        handles.append(Patch(facecolor="0.8", label="95 % t interval over seeds"))
+        handles.append(Patch(facecolor="0.8", label=f"{100 * level:g} % t interval over seeds"))
     figure, places = panels(len(STATISTICS), handles)
     for axes, (name, label) in zip(places, STATISTICS.items(), strict=True):
         for number, (arm, style) in enumerate(arms.items()):
-            _draw(axes, measured[measured["arm"] == arm], name, style, first=number, arms=len(arms))
+            _draw(
+                axes, measured[measured["arm"] == arm], name, style, first=number, arms=len(arms), level=level
+            )
         low, high = axes.get_ylim()  # a t band of few seeds can leave what the statistic can be
         axes.set_ylim(max(low, 0.0), min(high, 1.02) if name == "tree/nodes_per_token" else high)
         axes.set_ylabel(label, fontsize=9)
@@ -90,7 +97,9 @@ def draw_tree(
     return save(figure, stem)
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, name: str, style: ArmStyle, *, first: int, arms: int) -> None:
+def _draw(
+    axes: Axes, rows: pd.DataFrame, name: str, style: ArmStyle, *, first: int, arms: int, level: float
+) -> None:
     """Draw one arm; its markers start at another place than those of the others, which may lie on it."""
     fade = min(1.0, 3 / arms)
     value = rows.pivot(index="step", columns="seed", values=name).sort_index().dropna()
@@ -99,7 +108,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, name: str, style: ArmStyle, *, first: 
     group = np.arange(len(value)) * min(PLACES, len(value)) // len(value)
     step = pd.Series(value.index.to_numpy(dtype=float)).groupby(group).mean().to_numpy()
     value_ks = value.groupby(group).mean().to_numpy()
-    intervals = [t_interval(value_s) for value_s in value_ks]
+    intervals = [t_interval(value_s, level) for value_s in value_ks]
     low, high = band([(i.low, i.high) for i in intervals])
     axes.fill_between(step, low, high, color=style.colour, alpha=0.16 * fade, linewidth=0, zorder=1)
     axes.plot(

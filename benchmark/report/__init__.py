@@ -21,13 +21,11 @@ def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the re
     *,
     title: str,
     command: str,
-    commit: str,
     engine: str,
     baseline: str = "grpo",
     kind: str = "real",
     metric: str = "accuracy",
     endpoints: Endpoints | None = None,
-    timing: dict[str, str] | None = None,
 ) -> str:
     """Write a report in four formats; equal rows in any order give equal bytes.
 
@@ -41,13 +39,11 @@ def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the re
         out: folder, made when missing.
         title: first heading; a smoke report puts SMOKE before it.
         command: the command that reproduces the rows.
-        commit: the commit the report is made at; the rows' own commits are listed beside it.
         engine: what generated the scored texts.
         baseline: the arm that the others are compared with.
         kind: "real" or "smoke"; rows of the other kind are never read.
         metric: a fraction in [0, 1].
         endpoints: what the suite is judged by; rows made under others are refused. None: the defaults.
-        timing: wall-clock lines for a last section. The only part that differs between equal runs.
 
     Returns:
         The text for the terminal, at most 100 columns wide.
@@ -57,13 +53,11 @@ def write_report(  # noqa: PLR0913 - all keyword-only, each one a fact of the re
             runs or unpaired seeds (`paired_differences`). Nothing is written then.
     """
     results = collect(frame, baseline=baseline, kind=kind, metric=metric, endpoints=endpoints)
-    origin = facts(results.rows, command=command, commit=commit, engine=engine)
-    return write_results(results, out, title=title, origin=origin, timing=timing)
+    origin = facts(results.rows, command=command, engine=engine)
+    return write_results(results, out, title=title, origin=origin)
 
 
-def write_results(
-    results: Results, out: Path, *, title: str, origin: dict[str, str], timing: dict[str, str] | None = None
-) -> str:
+def write_results(results: Results, out: Path, *, title: str, origin: dict[str, str]) -> str:
     """Write the report of frames that are there already; arguments and result as for `write_report`.
 
     Args:
@@ -71,9 +65,8 @@ def write_results(
         out: folder, made when missing.
         title: first heading.
         origin: `summary.facts` of the rows.
-        timing: wall-clock lines for a last section.
     """
     heading = f"SMOKE: {title}" if results.smoke else title
     out.mkdir(parents=True, exist_ok=True)
-    write(build(heading, origin, results, timing), out)
+    write(build(heading, origin, results), out)
     return terminal_text(heading, results)

@@ -12,6 +12,7 @@ from benchmark.report.published import published_cell
 from benchmark.report.results import Results
 from benchmark.report.table import MISSING, Column, Table, number, percent, plain, points
 from benchmark.stats import Interval
+from benchmark.summaries import on_axis
 
 ARM = Column("arm", "arm", plain)
 TASK = Column("task", "task", plain)
@@ -88,15 +89,20 @@ def group_table(results: Results, incomplete: dict[str, list[str]]) -> Table:
 
 
 def overview_table(results: Results, endpoint: str) -> Table:
-    """Return the arm x task table of one endpoint, matched by steps, with wins and losses.
+    """Return the arm x task table of one endpoint, with wins and losses.
 
-    An arrow marks a difference from the baseline that is significant after Holm's correction over the tasks.
+    The primary endpoint is matched by the primary axis, another one by steps. An arrow marks a difference
+    from the baseline that is significant after Holm's correction over the tasks.
     """
-    judged = _verdicts(results, endpoint)
+    primary = endpoint == results.endpoints.primary
+    axis = results.endpoints.primary_axis if primary else "steps"
+    judged = _verdicts(results, endpoint, axis)
     tasks = results.tasks
     better = "higher" if results.runs["higher_is_better"].iloc[0] else "lower"
     places = [*tasks, *([MACRO] if MACRO in set(results.arms["task"]) else [])]
-    value = {(row["task"], row["arm"]): row[endpoint] for row in results.arms.to_dict("records")}
+    value = {
+        (row["task"], row["arm"]): row[on_axis(endpoint, axis)] for row in results.arms.to_dict("records")
+    }
     base = {row["task"]: row["base"].mean for row in results.arms.to_dict("records")}
     records: list[dict[str, Any]] = [
         {"arm": "base", **{task: Judged(base[task], None, None, 0) for task in places}}
@@ -105,7 +111,8 @@ def overview_table(results: Results, endpoint: str) -> Table:
         record: dict[str, Any] = {"arm": arm}
         for task in places:
             verdict = judged.get((task, arm), {}).get("verdict", "")
-            record[task] = Judged(**asdict(value[task, arm]), verdict=verdict)
+            mean = value[task, arm]
+            record[task] = None if mean is None else Judged(**asdict(mean), verdict=verdict)
         if arm != results.baseline:
             record |= _tally([judged[task, arm] for task in tasks], better)
         records.append(record)
@@ -120,7 +127,7 @@ def overview_table(results: Results, endpoint: str) -> Table:
         'tasks, and "of these significant" counts them. Tied: equal means. Equivalent: shown to lie '
         "within the margin. The tally is over tasks; a count of wins is no test."
     )
-    noun = NOUNS[endpoint]
+    noun = NOUNS[endpoint] if axis == "steps" else f"{NOUNS[endpoint]}, matched by {axis}"
     return Table(f"arms_by_task_{endpoint}", f"Arms and tasks: {noun}", columns, records, note)
 
 
@@ -136,7 +143,7 @@ TALLY = {
 
 def _tally(judged: list[dict[str, Any]], better: str) -> dict[str, int]:
     worse = {"higher": "lower", "lower": "higher"}[better]
-    ways = [_way(record["difference"]) for record in judged]
+    ways = [_way(record["difference"]) for record in judged if record["difference"] is not None]
     verdicts = [record["verdict"] for record in judged]
     return {
         "won": ways.count(better),
@@ -153,13 +160,15 @@ def _way(difference: Interval) -> str:
     return "tied" if abs(difference.mean) < 1e-12 else "higher" if difference.mean > 0 else "lower"
 
 
-def _verdicts(results: Results, endpoint: str) -> dict[tuple[str, str], dict[str, Any]]:
+def _verdicts(results: Results, endpoint: str, axis: str) -> dict[tuple[str, str], dict[str, Any]]:
     table = results.differences
-    chosen = table[(table["endpoint"] == endpoint) & (table["axis"] == "steps")]
+    chosen = table[(table["endpoint"] == endpoint) & (table["axis"] == axis)]
     return {(row["task"], row["arm"]): row for row in chosen.to_dict("records")}
 
 
-def _judged(value: Judged) -> str:
+def _judged(value: Judged | None) -> str:
+    if value is None:
+        return MISSING
     if value.n == 0:
         return percent(value.mean)
     mark = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}"}.get(value.verdict, "")
@@ -244,4 +253,5 @@ def metric_table(results: Results) -> Table:
     ]
     values = (VALUES[0], VALUES[1], VALUES[3])
     columns = (Column("metric", "metric", plain), TASK, ARM, *values, *COUNTS)
-    return Table("metrics", "Other metrics", columns, records, "Secondary: shown, not tested.")
+    note = f"Secondary: shown, not tested. Peaks are at the checkpoints that {results.metric} chose."
+    return Table("metrics", "Other metrics", columns, records, "\n".join([note, *results.left_out]))

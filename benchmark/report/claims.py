@@ -68,8 +68,8 @@ def sentence(record: Mapping[str, Any], endpoints: Endpoints) -> str:
     corrected = " after correction over the tasks" if alone else ""
     return (
         f"{against}: no difference shown{corrected} ({pairs}, adjusted p {record['p_holm']:.3g}); a "
-        f"difference inside [{low}, {high}]{' (an interval without correction)' if alone else ''}, or "
-        f"under the MDE of {_mde(record)}, cannot be ruled out{also}."
+        f"difference inside [{low}, {high}]{' (an interval without correction)' if alone else ''} "
+        f"cannot be ruled out (MDE {_mde(record)}){also}."
     )
 
 
@@ -84,9 +84,12 @@ def _claim(record: Mapping[str, Any]) -> str:
     mean, verdict = record["difference"].mean, record["verdict"]
     if record["unit"] == "ratio":
         faster = "faster" if verdict == "higher" else "slower"
-        return f"is {faster} than {record['baseline']}, {mean:.2f} times as fast"
+        bound = f"{record['bound']} " if record["bound"] else ""
+        return f"is {faster} than {record['baseline']}, {bound}{mean:.2f} times as fast"
     if record["unit"] == "metric":
         return f"is {verdict} than {record['baseline']} by {100 * abs(mean):.2f} points"
+    if record["n_censored"]:
+        return f"has the {verdict} restricted mean time, by {quantity(abs(mean))} {record['unit']}"
     sooner = "sooner" if verdict == "lower" else "later"
     return f"is there {quantity(abs(mean))} {record['unit']} {sooner} than {record['baseline']}"
 

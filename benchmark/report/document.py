@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.report import arms, counts, latex, markdown, pairs
+from benchmark.report import arms, counts, latex, markdown, pairs, secondary
 from benchmark.report.claims import sentence
 from benchmark.report.files import as_csv, as_records
 from benchmark.report.published import published_table
@@ -33,19 +33,15 @@ class Document:
     claims: list[str]
     """One per comparison."""
     smoke: bool
-    timing: dict[str, str]
 
 
-def build(
-    heading: str, facts: dict[str, str], results: Results, timing: dict[str, str] | None = None
-) -> list[Document]:
+def build(heading: str, facts: dict[str, str], results: Results) -> list[Document]:
     """Put together the report, and what depends on the clock as a document of its own.
 
     Args:
         heading: title of the report.
         facts: where the numbers come from.
         results: the frames.
-        timing: what each stage took.
     """
     by_clock = results.differences["axis"].isin(pairs.CLOCK)
     shared: dict[str, Any] = {"facts": facts, "smoke": results.smoke}
@@ -56,7 +52,6 @@ def build(
         reading=how_to_read(results),
         tables=_tables(results),
         claims=_claims(results, ~by_clock),
-        timing=timing or {},
         **shared,
     )
     clock = Document(
@@ -72,7 +67,6 @@ def build(
             pairs.time_table(results, pairs.CLOCK),
         ],
         claims=_claims(results, by_clock),
-        timing={},
         **shared,
     )
     return [report, clock]
@@ -105,8 +99,9 @@ def _tables(results: Results) -> list[Table]:
         make(results, pairs.COUNTED) for make in (pairs.speed_table, pairs.level_table, pairs.time_table)
     ]
     tables += [arms.peak_table(results), arms.stability_table(results)]
-    if results.other_metrics:
+    if results.other_metrics or results.left_out:
         tables.append(arms.metric_table(results))
+    tables += filter(None, [secondary.robust_table(results), secondary.variance_table(results)])
     tables.append(counts.count_table(results))
     model, names = str(results.rows["model"].iloc[0]), ["base", *results.arm_names]
     printed = published_table(model, names, results.arms)
@@ -141,8 +136,6 @@ def as_markdown(document: Document) -> str:
     parts += [markdown.section(table) for table in document.tables]
     if document.claims:
         parts.append("## What each comparison carries\n\n" + _bullets(document.claims))
-    if document.timing:
-        parts.append("## Timing\n\n" + markdown.grid(["what", "time"], document.timing.items()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -158,7 +151,6 @@ def as_json(document: Document) -> dict[str, object]:
         "facts": document.facts,
         "summary": document.summary,
         "claims": document.claims,
-        "timing": document.timing,
         "tables": {
             table.name: {
                 "title": table.title,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.endpoints import Axis
+from benchmark.endpoints import Axis, Endpoints
 from benchmark.report.arms import ARM, TASK
 from benchmark.report.claims import mde_text, noun, task_name
 from benchmark.report.results import Results
@@ -28,15 +28,21 @@ COUNTED: tuple[Axis, ...] = ("steps", "tokens")
 CLOCK: tuple[Axis, ...] = ("seconds",)
 """Equal runs have equal steps and tokens; what is matched by seconds is another table every time."""
 NO_OTHER = f"{MISSING} (there is no other arm)"
-P_NOTE = (
-    "p: paired t test, which belongs to the interval; adjusted p: after Holm's correction over the "
-    "tasks, for each arm, endpoint and axis (the mean of all tasks stands outside it). Exact p: "
-    "two-sided sign-flip test; no p below 2/2^n exists. MDE: the minimum detectable effect, the true "
-    "difference that a two-sided paired t test at 5 % finds with 80 % power. p of equivalence: two "
-    "one-sided tests against the margin, adjusted likewise; at 5 % they ask for a 90 % interval inside "
-    "the margin, so a 95 % interval may reach over it. Verdict 'none': no difference shown, which is not "
-    "'no difference'."
-)
+
+
+def _p_note(endpoints: Endpoints) -> str:
+    alpha = f"{100 * endpoints.alpha:g} %"
+    inner, outer = (f"{100 * (1 - share * endpoints.alpha):g} %" for share in (2, 1))
+    return (
+        "p: paired t test, which belongs to the interval; adjusted p: after Holm's correction over the "
+        "tasks, for each arm, endpoint and axis (the mean of all tasks stands outside it). Exact p: "
+        "two-sided sign-flip test; no p below 2/2^n exists. MDE: the minimum detectable effect, the true "
+        f"difference that a two-sided paired t test at {alpha} finds with 80 % power. p of equivalence: two "
+        f"one-sided tests against the margin, adjusted likewise; at {alpha} they ask for a {inner} interval "
+        f"inside the margin, so a {outer} interval may reach over it; none where the baseline itself is not "
+        "shown to gain more than the margin. Verdict 'none': no difference shown, which is not "
+        "'no difference'."
+    )
 
 
 def _columns(effect: str, show: Any) -> tuple[Column, ...]:
@@ -65,7 +71,7 @@ def difference_tables(results: Results, axes: Sequence[Axis]) -> list[Table]:
         if axis != "steps" and chosen.empty:
             continue
         title = f"Differences from {results.baseline}, paired by seed, matched by {axis}"
-        note = P_NOTE if axis == "steps" else _matched_note(results, axis)
+        note = _p_note(results.endpoints) if axis == "steps" else _matched_note(results, axis)
         tables.append(
             Table(f"differences_{axis}", title, _points_columns(), _records(chosen), note, NO_OTHER)
         )
@@ -108,8 +114,9 @@ def speed_table(results: Results, axes: Sequence[Axis]) -> Table:
     mde = Column("mde", "MDE (times)", number(3))
     columns = tuple(mde if column.name == "mde" else column for column in columns)
     note = (
-        "Geometric mean over the levels that every run of both arms reaches after its first look; t "
-        "interval on the log scale over pairs of seeds. Above 1 the arm is faster."
+        "Geometric mean over the levels that some run reaches; t interval on the log scale over pairs of "
+        "seeds. Above 1 the arm is faster. A run that never gets to a level counts with the end: the ratio "
+        "is then a bound, and only what a bound can show is concluded."
     )
     return Table(
         _name("speed", axes), f"Speed against {results.baseline}", columns, records, note, _no_levels(results)

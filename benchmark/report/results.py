@@ -33,6 +33,8 @@ class Results:
     """Like `differences`, final, peak, auc and last three only."""
     other_metrics: dict[str, pd.DataFrame]
     """Metric of the rows that is not the report's, such as pass@4 -> `arms` by it, tasks only."""
+    left_out: list[str]
+    """Why a task has no such metric although rows of it are there, a line each."""
     scores: pd.DataFrame | None
     """`items.item_scores`; None, and the next two with it, where the grades of single items are not here."""
     optimism: pd.DataFrame | None
@@ -80,6 +82,7 @@ def collect(
     Raises:
         UserError: what `summarize_runs` and `paired_differences` refuse.
     """
+    level = 1 - (endpoints or Endpoints()).alpha
     runs = summarize_runs(frame, endpoints=endpoints, metric=metric, kind=kind)
     differences = paired_differences(runs, baseline, endpoints)
     rows = frame[(frame["kind"] == kind) & (frame["metric"] == metric)]
@@ -88,20 +91,22 @@ def collect(
         for name, tasks in measured_groups(sorted(set(runs["task"]) - {MACRO})).items()
     ]
     group_runs = pd.concat(grouped) if grouped else runs.iloc[:0]
+    others, left_out = _other_metrics(frame, baseline, metric, kind, level)
     return Results(
         rows=rows.sort_values(["task", "arm", "seed", "step", "split"], na_position="first"),
         runs=runs,
-        arms=_ordered(arm_table(runs), baseline),
+        arms=_ordered(arm_table(runs, level), baseline),
         differences=differences,
-        crossings=_ordered(crossing_table(runs), baseline),
-        groups=_ordered(arm_table(group_runs), baseline) if grouped else pd.DataFrame(),
+        crossings=_ordered(crossing_table(runs, level), baseline),
+        groups=_ordered(arm_table(group_runs, level), baseline) if grouped else pd.DataFrame(),
         group_differences=_group_differences(group_runs, baseline, endpoints)
         if grouped
         else differences.iloc[:0],
-        other_metrics=_other_metrics(frame, baseline, metric, kind),
+        other_metrics=others,
+        left_out=left_out,
         scores=scores,
         optimism=None if scores is None else optimism_table(scores, np.random.default_rng(0)),
-        item_differences=None if scores is None else item_differences(scores, baseline),
+        item_differences=None if scores is None else item_differences(scores, baseline, level=level),
         baseline=baseline,
         smoke=kind == "smoke",
         metric=metric,
@@ -109,13 +114,25 @@ def collect(
     )
 
 
-def _other_metrics(frame: pd.DataFrame, baseline: str, metric: str, kind: str) -> dict[str, pd.DataFrame]:
+def _other_metrics(
+    frame: pd.DataFrame, baseline: str, metric: str, kind: str, level: float
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Average the other metrics; the report's own chooses the checkpoints, and some tasks have no others."""
     measured = frame[(frame["kind"] == kind) & (frame["missing"] == "")]
-    found = {}
-    for other in sorted(set(measured["metric"]) - {metric}):
-        runs = summarize_runs(frame, metric=other, kind=kind)
-        found[other] = _ordered(arm_table(runs[runs["task"] != MACRO]), baseline)
-    return found
+    choosing = (measured["metric"] == metric) & (measured["split"] == "validation")
+    found, left_out = {}, []
+    for other in sorted(set(measured[measured["split"] == "test"]["metric"]) - {metric}):
+        told = (measured["metric"] == other) & (measured["split"] == "test")
+        holes = sorted(set(measured[told & measured["value"].isna()]["task"]))
+        left_out += [
+            f"No {other} of {task}: some checkpoint has no item with enough answers." for task in holes
+        ]
+        told &= ~measured["task"].isin(holes)
+        if told.any():
+            rows = measured[choosing | told].assign(metric=other)
+            runs = summarize_runs(rows, metric=other, kind=kind)
+            found[other] = _ordered(arm_table(runs[runs["task"] != MACRO], level), baseline)
+    return found, left_out
 
 
 def measured_groups(tasks: list[str]) -> dict[str, list[str]]:

@@ -74,14 +74,14 @@ def _span(low: int, high: int) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def facts(rows: pd.DataFrame, *, command: str, commit: str, engine: str) -> dict[str, str]:
+def facts(rows: pd.DataFrame, *, command: str, engine: str) -> dict[str, str]:
     """Return where the numbers come from: command, commits, engine, versions, suite, policy, metric."""
     places = zip(rows["git_sha"], rows["git_dirty"], strict=True)
     commits = sorted({f"{sha} with uncommitted changes" if dirty else sha for sha, dirty in places})
     versions = sorted({f"{name} {version}" for found in rows["versions"] for name, version in found.items()})
     return {  # a row of a set that is not there has no device
         "Command": f"`{command}`",
-        "Commit": f"{commit}; rows scored at {', '.join(commits)}",
+        "Commit": f"rows scored at {', '.join(commits)}",
         "Engine": f"{engine}; device {', '.join(sorted(set(rows['device']) - {''}))}",
         "Versions": ", ".join(versions) or f"{MISSING} (the rows name none)",
         "Suite": f"{rows['suite'].iloc[0]}, starting policy {rows['model'].iloc[0]}",
@@ -93,8 +93,9 @@ def how_to_read(results: Results) -> str:
     """Return the paragraph that says what brackets and columns are."""
     seeds = results.runs.groupby(["task", "arm"]).size()
     low, high = int(seeds.min()), int(seeds.max())
+    level = f"{100 * (1 - results.endpoints.alpha):g} %"
     return (
-        f"Brackets: 95 % t interval over {_span(low, high)} training seed{'' if high == 1 else 's'}; the "
+        f"Brackets: {level} t interval over {_span(low, high)} training seed{'' if high == 1 else 's'}; the "
         "items are fixed, so it speaks about these items only.\nFinal, peak and area are test values. "
         "Peak is the test value at the step that validation picks. The area is the mean height of the "
         "curve from step 0 to the last step.\nBase is one untrained policy, the same for every arm: it "

@@ -1,21 +1,16 @@
-"""Estimators and tests on plain arrays. No torch, no trainer; what draws takes a Generator as an argument.
-
-`benchmark.stats.samples` (pass@k and maj@k over items) reads grades and is imported by its own name.
-"""
+"""Estimators and tests on plain arrays. No torch, no trainer; what draws takes a Generator as an argument."""
 
 from __future__ import annotations
 
 from benchmark.stats.components import Components, crossed_interval, variance_components
 from benchmark.stats.interval import Interval, ratio_interval, t_interval
-from benchmark.stats.items import VarianceParts, item_interval, item_standard_error, variance_parts
+from benchmark.stats.items import VarianceParts, item_standard_error, variance_parts
 from benchmark.stats.learning import (
     Crossing,
     crossing,
     last_mean,
     normalised_auc,
-    restricted_mean,
     speed_log_ratios,
-    speed_ratio,
     value_at,
 )
 from benchmark.stats.paired import MAX_SIGN_FLIP_PAIRS, equivalence_p, holm, paired_t_p, sign_flip_p
@@ -48,7 +43,6 @@ __all__ = [
     "improvement_probability",
     "interquartile_mean",
     "iqm_interval",
-    "item_interval",
     "item_standard_error",
     "last_mean",
     "minimum_detectable_effect",
@@ -57,10 +51,8 @@ __all__ = [
     "pairs_needed",
     "peak_optimism",
     "ratio_interval",
-    "restricted_mean",
     "sign_flip_p",
     "speed_log_ratios",
-    "speed_ratio",
     "t_interval",
     "value_at",
     "variance_components",

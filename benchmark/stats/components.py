@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from benchmark.stats.interval import Interval, all_equal
+from benchmark.stats.interval import Interval
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def crossed_interval(
         level: coverage in (0, 1).
 
     Returns:
-        n is the number of seeds. No bounds with fewer than two clusters or without spread.
+        n is the number of seeds. No bounds with fewer than two clusters, or where V is 0 up to rounding: no
+        spread, or spread that cancels in every seed and cluster, as in a Latin square.
 
     Raises:
         ValueError: fewer than two seeds or items, a hole, or another number of clusters.
@@ -78,13 +79,15 @@ def crossed_interval(
     _, index_i = np.unique(names, return_inverse=True)
     clusters = int(index_i.max()) + 1
     mean = float(table.mean())
-    if clusters < 2 or all_equal(table.ravel()):
+    if clusters < 2:
         return Interval(mean, None, None, seeds)
     sum_sc = np.zeros((seeds, clusters))
     np.add.at(sum_sc.T, index_i, (table - mean).T)
     by_seed = _robust(sum_sc.sum(axis=1), table.size)
     by_cluster = _robust(sum_sc.sum(axis=0), table.size)
     variance = max(by_seed + by_cluster - _robust(sum_sc.ravel(), table.size), by_seed, by_cluster)
+    if variance <= (1e-12 * max(1.0, float(np.abs(table).max()))) ** 2:
+        return Interval(mean, None, None, seeds)
     freedom = variance**2 / (by_seed**2 / (seeds - 1) + by_cluster**2 / (clusters - 1))
     half = float(stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(variance))
     return Interval(mean, mean - half, mean + half, seeds)

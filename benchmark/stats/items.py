@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from benchmark.stats.interval import Interval, as_vector
+from benchmark.stats.interval import as_vector
 
 
 def item_standard_error(score_i: ArrayLike, cluster_i: Sequence[str] | None = None) -> float | None:
@@ -48,29 +47,6 @@ def item_standard_error(score_i: ArrayLike, cluster_i: Sequence[str] | None = No
         return None
     sum_c = np.bincount(index_i, weights=item_i - item_i.mean(), minlength=count)
     return float(np.sqrt(count / (count - 1) * (sum_c**2).sum()) / len(item_i))
-
-
-def item_interval(
-    score_i: ArrayLike, cluster_i: Sequence[str] | None = None, level: float = 0.95
-) -> Interval:
-    """Mean over items with a t interval for other items like these: one policy, its seed fixed.
-
-        mean -+ t(1 - (1 - level) / 2, C - 1) * item_standard_error, C clusters
-
-    No bounds with fewer than two clusters or without spread. `n` is the number of items.
-
-    >>> item_interval([0.0, 1.0], level=0.5).high
-    1.0
-    """
-    item_i = as_vector(score_i, at_least=1)
-    error = item_standard_error(item_i, cluster_i)
-    if not error:
-        return Interval(float(item_i.mean()), None, None, len(item_i))
-    clusters = len(item_i if cluster_i is None else set(cluster_i))
-    half = float(stats.t.ppf(0.5 + level / 2, clusters - 1)) * error
-    return Interval(
-        float(item_i.mean()), float(item_i.mean()) - half, float(item_i.mean()) + half, len(item_i)
-    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
-from benchmark.stats.interval import Interval, as_vector, ratio_interval
+from benchmark.stats.interval import as_vector
 
 Censored = Literal["", "left", "right"]
 
@@ -81,20 +80,21 @@ class Crossing:
     """Where; with `censored` "left" an upper bound and with "right" a lower one, in units of x."""
     censored: Censored
     """"left": already there at the first look after step 0, or at step 0 itself (`at` is 0 then): the
-    schedule looks too late. "right": not there at the end, shown as ">at". "": interpolated."""
+    schedule looks too late. "right": not there to stay by the end, shown as ">at". "": interpolated."""
 
 
 def crossing(x_k: ArrayLike, value_k: ArrayLike, level: float, *, end: float | None = None) -> Crossing:
     """First place where the isotonic fit of a curve reaches a level, between looks by a straight line.
 
     The fit is the non-decreasing sequence nearest to the values in least squares, all with the same weight:
-    one lucky checkpoint does not count as having got there. Pass -value and -level where lower is better.
+    one lucky checkpoint does not count as having got there, and a run that got there and lost it again by
+    the end may count as not there either. Pass -value and -level where lower is better.
 
     Args:
         x_k: (K,) steps, tokens or seconds of each checkpoint, from 0.
         value_k: (K,) metric at each of them.
         level: preset, in metric units.
-        end: beyond it nothing counts as reached; None is x[-1].
+        end: the curve is cut there, as for `normalised_auc`, so nothing beyond it counts; None is x[-1].
 
     Raises:
         ValueError: as for `normalised_auc`.
@@ -110,6 +110,8 @@ def crossing(x_k: ArrayLike, value_k: ArrayLike, level: float, *, end: float | N
     last = float(x[-1]) if end is None else end
     if not 0 < last <= x[-1]:
         raise ValueError(f"end={last:g} is not in (0, {x[-1]:g}]")
+    value = np.append(value[x < last], np.interp(last, x, value))
+    x = np.append(x[x < last], last)
     fit = isotonic_regression(value).x
     # A block mean of equal values may miss them by a rounding: 1e-12 is not a difference in accuracy.
     reached = np.flatnonzero(fit >= level - 1e-12)
@@ -119,24 +121,7 @@ def crossing(x_k: ArrayLike, value_k: ArrayLike, level: float, *, end: float | N
     if first <= 1:
         return Crossing(float(x[first]), "left")
     share = (level - fit[first - 1]) / (fit[first] - fit[first - 1])
-    at = float(x[first - 1] + min(share, 1.0) * (x[first] - x[first - 1]))
-    return Crossing(at, "") if at <= last else Crossing(last, "right")
-
-
-def restricted_mean(found: Sequence[Crossing]) -> float | None:
-    """Mean of the times up to the common end: a run that never arrived counts with the end itself.
-
-    So it is the mean time spent below the level within the range, a lower bound of the mean time. None where
-    one is left-censored: its time is not known.
-
-    >>> restricted_mean([Crossing(4.0, ""), Crossing(10.0, "right")])
-    7.0
-    """
-    if not found:
-        raise ValueError("no crossings: want 1 or more")
-    if any(one.censored == "left" for one in found):
-        return None
-    return float(np.mean([one.at for one in found]))
+    return Crossing(float(x[first - 1] + min(share, 1.0) * (x[first] - x[first - 1])), "")
 
 
 def speed_log_ratios(baseline_sl: ArrayLike, arm_sl: ArrayLike) -> np.ndarray:
@@ -147,7 +132,7 @@ def speed_log_ratios(baseline_sl: ArrayLike, arm_sl: ArrayLike) -> np.ndarray:
     Source: evaluation.md 5.2, A the baseline and B the arm, so that above 0 the arm is faster.
 
     Args:
-        baseline_sl: (S, L) uncensored crossings of the baseline, > 0.
+        baseline_sl: (S, L) crossings of the baseline, > 0.
         arm_sl: (S, L) those of the arm, same seeds, same levels.
 
     Returns:
@@ -161,19 +146,8 @@ def speed_log_ratios(baseline_sl: ArrayLike, arm_sl: ArrayLike) -> np.ndarray:
         raise ValueError(f"got shapes {theirs.shape} and {ours.shape}: want two equal ones, seeds by levels")
     both = np.stack([ours, theirs])
     if not (np.isfinite(both) & (both > 0)).all():
-        raise ValueError("want times that are positive and finite; leave out levels that are censored")
+        raise ValueError("want times that are positive and finite")
     return np.asarray(np.log(theirs / ours).mean(axis=1))
-
-
-def speed_ratio(baseline_sl: ArrayLike, arm_sl: ArrayLike, level: float = 0.95) -> Interval:
-    """How many times as fast the arm reaches the levels, with a t interval on the log scale over seeds.
-
-    Args and errors: those of `speed_log_ratios`; `level` is the coverage.
-
-    >>> speed_ratio([[10.0, 40.0]], [[5.0, 20.0]]).mean
-    2.0
-    """
-    return ratio_interval(speed_log_ratios(baseline_sl, arm_sl), level)
 
 
 def _curve(step_k: ArrayLike, value_k: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
