@@ -77,8 +77,8 @@ def _independent(opened: Opened, again: Opened) -> None:
     )
     if ours & theirs:
         raise Fault(
-            f"{again.entry.id}: {len(ours & theirs)} checkpoints have the weights of {opened.entry.id}: a copy "
-            "is no reproduction; train again, with other seeds"
+            f"{again.entry.id}: {len(ours & theirs)} checkpoints have the weights of {opened.entry.id}: "
+            "a copy is no reproduction; train again, with other seeds"
         )
     if not again.entry.author or same_person(again.entry.author, opened.entry.author):
         raise Fault(
