@@ -11,15 +11,18 @@ from typing import Any
 
 from toy import Place, all_rows, make_suite, write_run, write_texts
 
+from benchmark.board.declared import digest_of
 from benchmark.board.pack import Words, pack
+from benchmark.store import sample_key
 from benchmark.suite import Suite
+from tasks.catalog import task_version
 
 LEVELS = {"sums1": [0.1, 0.15]}
 """Base is 4 or 5 of 80 items; the first look stays below."""
 
 
-def toy_suite(seeds: int = 2, **changes: Any) -> Suite:
-    return make_suite(seeds=list(range(seeds)), endpoints={"levels": LEVELS}, **changes)
+def toy_suite(seeds: int = 2, first: int = 0, **changes: Any) -> Suite:
+    return make_suite(seeds=list(range(first, first + seeds)), endpoints={"levels": LEVELS}, **changes)
 
 
 def write_results(out: Path, suite: Suite, lead: int = 6) -> Path:
@@ -38,6 +41,7 @@ def write_results(out: Path, suite: Suite, lead: int = 6) -> Path:
 def words(entry_id: str, **changes: Any) -> Words:
     known: dict[str, Any] = {
         "title": "A toy",
+        "author": "",
         "labels": {},
         "hardware": "two cores",
         "tuning_budget": "none",
@@ -49,8 +53,11 @@ def words(entry_id: str, **changes: Any) -> Words:
     return Words(id=entry_id, **(known | changes))
 
 
-def make_entry(tmp: Path, entry_id: str = "toy", seeds: int = 2, lead: int = 6, **changes: Any) -> Path:
-    suite = toy_suite(seeds)
+def make_entry(
+    tmp: Path, entry_id: str = "toy", seeds: int = 2, lead: int = 6, first: int = 0, **changes: Any
+) -> Path:
+    """`first` of the seeds; those of two entries with weights of their own are 20 apart."""
+    suite = toy_suite(seeds, first)
     out = write_results(tmp / f"out-{entry_id}", suite, lead)
     return pack(suite, out, tmp / "entries", words(entry_id, **changes))
 
@@ -89,6 +96,55 @@ def edit_texts(
     change(lines)
     path.write_bytes(lzma.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
     reseal(folder)
+
+
+def suite_change(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Change keys of the suite and mend its hash."""
+
+    def change(entry: dict[str, Any]) -> None:
+        entry["suite"] |= changes
+        entry["suite_hash"] = digest_of(entry["suite"])
+
+    return change
+
+
+def ask_otherwise(folder: Path, **changes: Any) -> dict[str, str]:
+    """Change what every unit was asked; returns its old key -> its new one."""
+    renamed: dict[str, str] = {}
+
+    def change(lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            if "request" in line:
+                old = sample_key(line["request"])
+                line["request"] |= changes
+                renamed[old] = sample_key(line["request"])
+
+    for name in ("sums1_test", "sums1_validation"):
+        edit_texts(folder, change, name)
+    return renamed
+
+
+def add_task(folder: Path, missing: str = "") -> None:
+    """Make a suite of two tasks of it; the second has a tenth of the values, or was not measured."""
+    gone = {"value": None, "stderr": None, "mean_tokens": None, "n_loose": None, "wall_s": None}
+    gone |= dict.fromkeys(("n_items", "n_unparsed", "n_truncated", "n_ungraded"), 0)
+    gone |= {"missing": missing, "sample_key": ""}
+
+    def more(rows: list[dict[str, Any]]) -> None:
+        for row in list(rows):
+            of_task = gone if missing else {"value": row["value"] / 10}
+            rows.append(row | {"task": "add2", "task_version": task_version("add2")} | of_task)
+
+    def declare(entry: dict[str, Any]) -> None:
+        suite_change(tasks=["sums1", "add2"])(entry)
+        entry["counts"]["rows"] *= 2
+
+    edit_rows(folder, more)
+    for split in ("test", "validation") if not missing else ():
+        (folder / "samples" / f"add2_{split}.jsonl.xz").write_bytes(
+            (folder / "samples" / f"sums1_{split}.jsonl.xz").read_bytes()
+        )
+    edit_entry(folder, declare)
 
 
 def row_of(rows: list[dict[str, Any]], arm: str, seed: int | None, step: int, split: str) -> dict[str, Any]:

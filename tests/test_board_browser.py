@@ -11,6 +11,16 @@ import pytest
 from entries import edit_entry, make_entry
 
 from benchmark.board.build import build
+from benchmark.board.check import open_entry
+from benchmark.board.records import (
+    LEVELS,
+    Record,
+    Reevaluated,
+    Reproduced,
+    Rescored,
+    append_record,
+    records_path,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -125,6 +135,41 @@ def test_filtering(page: Any) -> None:
     assert algorithms(page) == []
     page.select_option("#level", "")
     assert len(algorithms(page)) == 4
+
+
+@pytest.fixture(scope="module")
+def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One entry at each level, named for it."""
+    folder = tmp_path_factory.mktemp("levels")
+    toy = make_entry(folder, "toy", seeds=6)
+    findings: list[Any] = [
+        None,
+        Rescored(grader_version="2", rows=18),
+        Reevaluated(
+            engine="vllm", units=1, items=80, identical=1.0, difference=0.0, margin=0.03, p_equivalent=None
+        ),
+        Reproduced(reproduction="x", content="0" * 64, reproduced_by="Ann", margin=0.03, largest_p=0.01),
+    ]
+    for level, finding in zip(LEVELS, findings, strict=True):
+        one = Path(shutil.copytree(toy, folder / "entries" / level))
+        edit_entry(one, lambda entry, level=level: entry.update(id=level))  # type: ignore[misc]
+        if finding:
+            record = Record(entry=open_entry(one).digest, by="us", finding=finding)
+            append_record(records_path(folder / "entries", level), record)
+    shutil.rmtree(toy)
+    page = folder / "index.html"
+    page.write_text(build(folder / "entries")["index.html"])
+    return page
+
+
+def test_each_level_shows_the_entries_that_have_it_or_a_higher_one(levels: Path, browser: Any) -> None:
+    tab = browser.new_page()
+    tab.goto(levels.as_uri())
+    for at, level in enumerate(LEVELS):
+        tab.select_option("#level", label=level if at else "any level")
+        shown = set(tab.locator("tbody:visible .who .mono").all_inner_texts())
+        assert shown == set(LEVELS[at:]), level
+    tab.close()
 
 
 def test_a_curve_opens_on_click_and_by_keyboard(page: Any) -> None:

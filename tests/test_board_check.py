@@ -14,12 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entries import edit_entry, edit_rows, edit_texts, make_entry, reseal, row_of, toy_suite, words
+from entries import (
+    add_task,
+    ask_otherwise,
+    edit_entry,
+    edit_rows,
+    edit_texts,
+    make_entry,
+    reseal,
+    row_of,
+    suite_change,
+    toy_suite,
+    words,
+)
 
 from benchmark.board.check import check_entry, open_entry
 from benchmark.board.entry import SCHEMA_FILE, schema_text
 from benchmark.board.pack import pack
 from benchmark.board.reading import LIMITS, Fault, Limits, list_files, parse_json, read_bytes, read_lines
+from benchmark.board.texts import unpack_texts
 from benchmark.commands import board
 from tasks.errors import CommandLine, UserError
 
@@ -214,6 +227,51 @@ def test_compressed_files_have_limits(content: bytes, limits: Limits, message: s
         list(read_lines(content, "samples/a.jsonl.xz", limits))
 
 
+def item_lines(lines: int, answers: int) -> bytes:
+    many = ",".join(['["",0,"stop",0,""]'] * answers)
+    items = (f'{{"item":"{at}","index":0,"answers":[{many}],"given":[0]}}\n' for at in range(lines))
+    return packed(('{"request":{},"effective":[]}\n' + "".join(items)).encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "limits", "message"),
+    [
+        (item_lines(20, 50), Limits(answers=999), "more than 999 answers"),
+        (item_lines(20, 50), Limits(samples=999), "more than 999 answers"),
+        (
+            packed(b'{"request":{"x":[' + b",".join([b"[]"] * 99) + b']},"effective":[]}\n'),
+            Limits(line_bytes=200),
+            "a line of more than 200 bytes|more than 200 bytes of units",
+        ),
+    ],
+    ids=["answers", "counted", "head"],
+)
+def test_what_texts_unpack_to_has_limits(content: bytes, limits: Limits, message: str) -> None:
+    with pytest.raises(Fault, match=message):
+        unpack_texts("samples/a_test.jsonl.xz", content, limits)
+
+
+def test_one_line_of_brackets_is_not_parsed() -> None:
+    line = b'{"request":{"x":[' + b",".join([b"[]"] * 4_000_000) + b']},"effective":[]}\n'
+    with pytest.raises(Fault, match="a line of more than"):
+        unpack_texts("samples/a_test.jsonl.xz", packed(line, preset=0))
+
+
+def test_whatever_a_check_trips_over_is_the_fault_of_its_entry(
+    entry: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trip(*arguments: object) -> None:
+        raise RuntimeError("a \x1b[2J surprise")
+
+    monkeypatch.setattr("benchmark.board.check.declaration_faults", trip)
+    for arguments in (("check", str(entry)), ("--entries", str(entry.parent), "--page", str(entry.parent))):
+        with pytest.raises(SystemExit) as left:
+            run_board(*arguments)
+        assert left.value.code == 6
+        said = capsys.readouterr().err
+        assert said == "fault: toy: cannot be checked, RuntimeError: a \\x1b[2J surprise\n"
+
+
 def test_a_bomb_is_stopped_before_it_is_unpacked() -> None:
     bomb = lzma.compress(b"\n" * (1 << 26))  # 64 MiB out of 10 kB
     limits, seen = Limits(unpacked_bytes=1 << 22), 0
@@ -321,7 +379,21 @@ ENTRIES: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (set_key("suite_hash", "0" * 64), "suite_hash is not"),
     (set_key("endpoints_hash", "0" * 64), "endpoints_hash is not"),
     (set_key("counts.rows", 99), "counts 99 rows"),
-    (set_key("counts.samples", 99), "counts 99 samples"),
+    (set_key("counts.samples", 99), "more than 99 answers"),
+    (set_key("counts.samples", 9999), "counts 9999 samples"),
+    (set_key("suite.seeds", [[0]]), "suite.seeds.0: Input should be a valid integer"),
+    (set_key("suite.seeds", [True]), "suite.seeds.0: Input should be a valid integer"),
+    (set_key("suite.arms", [{}]), "suite.arms.0: Input should be a valid string"),
+    (set_key("suite.tasks", [{}]), "suite.tasks.0: Input should be a valid string"),
+    (set_key("suite.tasks", "sums1"), "suite.tasks: Input should be a valid list"),
+    (set_key("suite.endpoints", 5), "suite.endpoints: Input should be"),
+    (set_key("suite.samples", "8"), "suite.samples: Input should be a valid integer"),
+    (suite_change(tasks=["no_such_task"]), "no_such_task"),
+    (suite_change(samples=8), "8 greedy completions of an item would all be one"),
+    (suite_change(temperature=0.7), "temperature is 0.0, its suite asks for 0.7"),
+    (suite_change(temperature=0.7, samples=8), "asks for"),
+    (suite_change(max_new_tokens=7), "its suite asks for 7"),
+    (suite_change(top_p=0.5), "top_p is 1.0, its suite asks for 0.5"),
     (set_key("counts.units", 99), "counts 99 units"),
     (set_key("provenance.train_tokens", 1), "train_tokens is 1"),
     (set_key("provenance.train_seconds", 1.0), "train_seconds is 1.0"),
@@ -397,6 +469,10 @@ def warmer(rows: list[dict[str, Any]]) -> None:
     row_of(rows, "grpo", 0, 2, "test")["temperature"] = 0.7
 
 
+def many_versions(rows: list[dict[str, Any]]) -> None:
+    rows[0]["versions"] = dict.fromkeys(map(str, range(101)), "")
+
+
 def more_samples(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         row["n_samples"] = 1 << 62
@@ -418,7 +494,8 @@ ROW_CHANGES: list[tuple[Callable[[list[dict[str, Any]]], None], str]] = [
     (other_config, "was trained with another config_hash than declared"),
     (seed_twice, "for seeds 0 and 1: one run twice"),
     (second_row, "a second row of"),
-    (warmer, "temperature is 0.7, asked was 0.0"),
+    (warmer, "temperature is 0.7, its suite asks for 0.0"),
+    (many_versions, "more than 100 versions"),
     (more_samples, "samples per item, want 1 to"),
     (foreign_key, "its units are not those that the rows name"),
 ]
@@ -500,6 +577,35 @@ def test_texts_are_checked(entry: Path, change: Callable[[list[dict[str, Any]]],
     assert message in faults(entry)
 
 
+def test_a_row_says_what_its_unit_was_asked(entry: Path) -> None:
+    renamed = ask_otherwise(entry, temperature=0.1)
+    edit_rows(
+        entry, lambda rows: [row.update(sample_key=renamed[row["sample_key"]]) for row in rows] and None
+    )
+    assert "temperature is 0.0, asked was 0.1" in faults(entry)
+
+
+def test_rows_and_texts_that_agree_on_another_decoding_than_their_suite(entry: Path) -> None:
+    other = {"temperature": 0.1, "max_new_tokens": 4096}
+    renamed = ask_otherwise(entry, **other)
+
+    def say_so(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row |= other | {"sample_key": renamed[row["sample_key"]]}
+
+    edit_rows(entry, say_so)
+    assert "sums1: temperature is 0.1, its suite asks for 0.0" in faults(entry)
+
+
+def test_a_task_that_was_not_measured_is_no_fault_but_the_entry_stays_declared(entry: Path) -> None:
+    add_task(entry, missing="set add2 is not on this machine")
+    verdict = check_entry(entry)
+    assert verdict.faults == []
+    assert [note.partition(": set")[0] for note in verdict.notes] == [
+        f"rows.jsonl: add2 {split} is not measured" for split in ("test", "validation")
+    ]
+
+
 def test_texts_that_are_missing(entry: Path) -> None:
     (entry / "samples" / "sums1_test.jsonl.xz").unlink()
     reseal(entry)
@@ -538,7 +644,7 @@ def test_another_task_version_is_no_fault_but_nothing_is_computed_again(entry: P
 
 def test_two_samples_of_one_item_have_seeds_of_their_own(entry: Path) -> None:
     from benchmark.board.asked import _samples
-    from benchmark.board.texts import Texts, unpack_texts
+    from benchmark.board.texts import Texts
 
     name = "samples/sums1_test.jsonl.xz"
     texts = unpack_texts(name, (entry / name).read_bytes())
@@ -571,7 +677,7 @@ def test_the_command_says_each_fault_on_a_line_and_ends_with_6(
     with pytest.raises(SystemExit) as left:
         run_board("check", str(entry))
     assert left.value.code == 6
-    assert [line[:24] for line in capsys.readouterr().err.splitlines()] == ["fault: rows.jsonl: lambd"]
+    assert [line[:24] for line in capsys.readouterr().err.splitlines()] == ["fault: toy: rows.jsonl: "]
     with pytest.raises(UserError, match="no such folder"):
         run_board("check", str(entry / "nowhere"))
 
@@ -586,3 +692,33 @@ def test_a_page_that_would_change_is_noticed(entry: Path, tmp_path: Path) -> Non
     (tmp_path / "page" / "board.md").write_text("edited")
     with pytest.raises(SystemExit):
         run_board(*where, "--unchanged")
+
+
+def test_a_claim_is_confirmed_with_a_record(entry: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    newer = make_entry(entry.parent.parent, "newer", lead=0, supersedes=["toy"], author="Ann")
+    for bad, message in (
+        (["--confirm", "toy"], "say --record"),
+        (["--confirm", "other", "--record", "us"], "claims nothing about it"),
+        (["--confirm", "toy", "--record", " ann"], "is the author of newer"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_board("check", str(newer), *bad)
+    run_board("check", str(newer), "--confirm", "toy", "--record", "us")
+    assert "superseded: noted in" in capsys.readouterr().out
+    record = json.loads((entry.parent.parent / "verification" / "toy.jsonl").read_text())
+    assert record["entry"] == open_entry(entry).digest
+    assert record["finding"] == {
+        "level": "superseded",
+        "by_entry": "newer",
+        "content": open_entry(newer).digest,
+    }
+
+
+def test_a_reproduction_is_checked_whole(entry: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = make_entry(entry.parent.parent, "again", first=20, author="Bea")
+    edit_rows(again, lambda rows: row_of(rows, "grpo", 20, 4, "test").update(value=0.25))
+    with pytest.raises(SystemExit) as left:
+        run_board("check", str(entry), "--reproduction", str(again), "--record", "us")
+    assert left.value.code == 6
+    assert "fault: again: rows.jsonl" in capsys.readouterr().err
+    assert not (entry.parent.parent / "verification").exists()

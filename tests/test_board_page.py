@@ -13,21 +13,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-from entries import edit_entry, make_entry
+from entries import add_task, edit_entry, edit_rows, make_entry, suite_change
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from benchmark.board.build import build
+from benchmark.board.cells import ratio
 from benchmark.board.charts import draw_chart
 from benchmark.board.check import open_entry
 from benchmark.board.page import csv_page, html_page, markdown_page, policy
 from benchmark.board.reading import Fault
-from benchmark.board.records import Record, Rescored, append_record, level_of, read_records, records_path
+from benchmark.board.records import (
+    Confirmed,
+    Record,
+    Rescored,
+    Verb,
+    append_record,
+    level_of,
+    read_records,
+    records_path,
+)
 from benchmark.board.reevaluate import Pairs, judge
 from benchmark.board.reproduce import equivalence, reproduce
-from benchmark.board.standing import groups
+from benchmark.board.standing import group_key, groups
 from benchmark.board.summed import sum_up
 from benchmark.board.ties import tied_sets
+from benchmark.endpoints import Endpoints
+from benchmark.stats import Interval
 from tasks.errors import UserError
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -163,21 +175,93 @@ def test_the_cells_of_the_toy(entries: Path) -> None:
     assert grpo["verified"] == "declared"
 
 
-def test_superseded_and_refuted_entries_stay_and_are_not_ranked(
-    made: Path, entries: Path, tmp_path: Path
-) -> None:
+def confirm(entries: Path, target: str, level: Verb, by: str) -> None:
+    digests = {name: open_entry(entries / name).digest for name in (target, by)}
+    finding = Confirmed(level=level, by_entry=by, content=digests[by])
+    append_record(records_path(entries, target), Record(entry=digests[target], by="us", finding=finding))
+
+
+def test_a_claim_is_shown_and_delists_once_a_maintainer_confirms_it(entries: Path, tmp_path: Path) -> None:
     make_entry(tmp_path / "more", "newer", seeds=6, lead=0, supersedes=["toy"])
     make_entry(tmp_path / "more", "doubt", seeds=6, lead=0, kind="refutation", refutes=["newer"])
     for name in ("newer", "doubt"):
         shutil.copytree(tmp_path / "more" / "entries" / name, entries / name)
     cells = cells_of(entries)
+    assert cells["toy lambda_grpo"]["status"] == "claim: superseded by newer"
+    assert cells["newer grpo (baseline)"]["status"] == "claim: refuted by doubt"
+    assert cells["toy lambda_grpo"]["tied set"] == "best"
+    confirm(entries, "toy", "superseded", "newer")
+    confirm(entries, "newer", "refuted", "doubt")
+    cells = cells_of(entries)
+    assert cells["toy lambda_grpo"]["verified"] == "declared"
     assert cells["toy lambda_grpo"]["status"] == "superseded by newer"
     assert cells["newer grpo (baseline)"]["status"] == "refuted by doubt"
     assert cells["toy lambda_grpo"]["tied set"] == "–"
     assert cells["doubt lambda_grpo"]["tied set"] == "best"
+    edit_entry(entries / "newer", lambda entry: entry.update(title="changed afterwards"))
+    assert cells_of(entries)["toy lambda_grpo"]["status"] == "claim: superseded by newer"
     shutil.rmtree(entries / "toy")
     with pytest.raises(Fault, match="newer: speaks of 'toy', which is no entry"):
         build(entries)
+
+
+def test_a_task_left_out_is_neither_compared_nor_ranked(entries: Path) -> None:
+    shutil.copytree(entries / "toy", entries / "omits")
+    edit_entry(entries / "omits", lambda entry: entry.update(id="omits"))
+    add_task(entries / "toy")
+    add_task(entries / "omits", missing="set add2 is not on this machine")
+    keys = [group_key(sum_up(open_entry(entries / name))) for name in ("toy", "omits")]
+    assert keys[0] != keys[1]
+    cells = cells_of(entries)
+    assert cells["toy lambda_grpo"]["tied set"] == "best"
+    omits = cells["omits lambda_grpo"]
+    for column in ("tied set", "AUC", "steps to top level", "speed ratio", "peak on test", "final"):
+        assert omits[column] == "–", column
+    assert "tied set: not ranked: add2 test is not measured: set add2 is not on" in omits["missing"]
+    assert omits["per task"].startswith("sums1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arm": {"mine": {"summary": "", "command": ["x"], "check": []}}},
+        {"retention": {"keep": "all"}},
+        {"max_sequences": 1},
+    ],
+    ids=str,
+)
+def test_two_authors_meet_whatever_their_arms_and_disks(entries: Path, changes: dict[str, Any]) -> None:
+    before = group_key(sum_up(open_entry(entries / "toy")))
+    edit_entry(entries / "toy", suite_change(**changes))
+    assert group_key(sum_up(open_entry(entries / "toy"))) == before
+    edit_entry(entries / "toy", suite_change(train={"learning_rate": 1.0}))
+    assert group_key(sum_up(open_entry(entries / "toy"))) != before
+
+
+def test_a_speed_says_which_levels_it_leaves_out() -> None:
+    cell = ratio(Interval(1.2, 1.1, 1.3, 6), "without the levels 0.5: censored in some run")
+    assert (cell.plain, cell.reason) == ("1.20 × [1.10, 1.30]", "")
+    assert cell.why == "without the levels 0.5: censored in some run"
+    assert ratio(None, "no level").reason == "no level"
+
+
+def test_a_censored_level_stands_beside_the_speed(tmp_path: Path) -> None:
+    """With 0.25 of 80 as a third level, only some runs of grpo get there."""
+    folder = make_entry(tmp_path, seeds=6)
+    levels = {"levels": {"sums1": [0.1, 0.15, 0.22]}}
+    digest = Endpoints.model_validate(levels).digest()
+
+    def declare(entry: dict[str, Any]) -> None:
+        suite_change(endpoints=entry["suite"]["endpoints"] | levels)(entry)
+        entry["endpoints_hash"] = digest
+
+    edit_entry(folder, declare)
+    edit_rows(folder, lambda rows: [row.update(endpoints=digest) for row in rows] and None)
+    files = build(tmp_path / "entries")
+    note = "without the levels 0.22: censored in some run"
+    assert all(note in files[name] for name in ("index.html", "board.csv"))
+    assert note.replace(":", "\\:") in files["board.md"]
+    assert re.match(r"\d\.\d\d × \[", cells_of(tmp_path / "entries")["toy lambda_grpo"]["speed ratio"])
 
 
 def test_one_seed_says_nothing(tmp_path: Path) -> None:
@@ -250,7 +334,7 @@ def test_a_tie_that_holm_makes() -> None:
 
 
 def test_a_curve_has_the_values_of_its_rows(entries: Path) -> None:
-    one = sum_up(open_entry(entries / "toy"), "declared", "")
+    one = sum_up(open_entry(entries / "toy"))
     chart = draw_chart("sums1", one.curves, "lambda_grpo", "grpo", {"lambda_grpo": "ours", "grpo": "GRPO"})
     assert chart.n == len(chart.seeds) == 6
     top = 0.4  # the next round number above 24 of 80
@@ -290,7 +374,8 @@ def test_no_record_is_declared() -> None:
 
 
 def pairs(old: list[float], new: list[float], identical: int) -> list[Pairs]:
-    return [Pairs(old=old, new=new, identical=identical, texts=len(new))]
+    items = [("sums1", "test", str(at)) for at in range(len(new))]
+    return [Pairs(items=items, old=old, new=new, identical=identical, texts=len(new))]
 
 
 def test_equal_texts_score_alike() -> None:
@@ -311,17 +396,57 @@ def test_few_items_prove_nothing() -> None:
     assert "draw more with --units" in line
 
 
+def test_scores_that_only_cancel_out_are_not_alike() -> None:
+    finding, line = judge(pairs([0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 1.0], 0), "vllm", 0.03)
+    assert finding is None
+    assert "mean score +0.0000" in line
+
+
+def test_texts_that_differ_without_a_score_that_does() -> None:
+    """If 3 % of items differed, 98 would all agree with p = .0505 and 99 with .049."""
+    assert judge(pairs([1.0] * 98, [1.0] * 98, 0), "vllm", 0.03)[0] is None
+    finding = judge(pairs([1.0] * 99, [1.0] * 99, 0), "vllm", 0.03)[0]
+    assert finding is not None
+    assert finding.p_equivalent == pytest.approx(0.97**99)
+
+
+def test_an_item_counts_once_however_many_units_answer_it() -> None:
+    one = pairs([1.0] * 40, [0.0] + [1.0] * 39, 39)
+    finding, line = judge(one * 20, "vllm", 0.03)
+    assert finding is None
+    assert line == judge(one, "vllm", 0.03)[1].replace("of 40 texts", "of 800 texts")
+
+
 def test_a_reproduction_is_equivalent_in_every_arm(made: Path, tmp_path: Path) -> None:
     toy = open_entry(made / "entries" / "toy")
-    same = open_entry(make_entry(tmp_path, "again", seeds=6))
-    other = open_entry(make_entry(tmp_path, "other", seeds=6, lead=30))
-    finding, lines = reproduce(toy, same)
+    same = open_entry(make_entry(tmp_path, "again", seeds=6, first=20, author="Ann"))
+    other = open_entry(make_entry(tmp_path, "other", seeds=6, first=20, lead=30, author="Ann"))
+    finding, _ = reproduce(toy, same)
     assert finding is not None
-    assert finding.reproduction == "again"
-    assert "6 runs have the same weights" in lines[0]
+    assert (finding.reproduction, finding.reproduced_by) == ("again", "Ann")
+    assert finding.content == same.digest
     assert reproduce(toy, other)[0] is None
+    elsewhere = make_entry(tmp_path, "elsewhere", seeds=6, first=20, author="Ann")
+    edit_entry(elsewhere, suite_change(dtype="bfloat16"))
     with pytest.raises(Fault, match="it is another one"):
-        reproduce(toy, toy)
+        reproduce(toy, open_entry(elsewhere))
+
+
+def test_a_copy_and_a_second_entry_of_the_same_author_reproduce_nothing(
+    entries: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(entries / "toy", tmp_path / "copy"))
+    edit_entry(copy, lambda entry: entry.update(id="copy", author="Ann"))
+    toy = open_entry(entries / "toy")
+    with pytest.raises(Fault, match="24 checkpoints have the weights of toy: a copy is no reproduction"):
+        reproduce(toy, open_entry(copy))
+    nobody = open_entry(make_entry(tmp_path, "nobody", seeds=6, first=20))
+    with pytest.raises(Fault, match="its author is nobody"):
+        reproduce(toy, nobody)
+    edit_entry(entries / "toy", lambda entry: entry.update(author="ANN "))
+    again = open_entry(make_entry(tmp_path, "again", seeds=6, first=20, author="Ann"))
+    with pytest.raises(Fault, match="somebody else reproduces"):
+        reproduce(open_entry(entries / "toy"), again)
 
 
 def test_equivalence_is_two_one_sided_welch_tests() -> None:
@@ -334,7 +459,7 @@ def test_equivalence_is_two_one_sided_welch_tests() -> None:
 
 
 def test_rows_of_different_tables_are_not_compared(made: Path, tmp_path: Path) -> None:
-    toy = sum_up(open_entry(made / "entries" / "toy"), "declared", "")
+    toy = sum_up(open_entry(made / "entries" / "toy"))
     shutil.copytree(made / "entries", tmp_path / "entries")
     (tmp_path / "entries" / "toy").rename(tmp_path / "entries" / "other")
 
@@ -346,7 +471,7 @@ def test_rows_of_different_tables_are_not_compared(made: Path, tmp_path: Path) -
         entry["suite_hash"] = digest_of(entry["suite"])
 
     edit_entry(tmp_path / "entries" / "other", another_engine)
-    other = sum_up(open_entry(tmp_path / "entries" / "other"), "declared", "")
+    other = sum_up(open_entry(tmp_path / "entries" / "other"))
     assert [len(group.rows) for group in groups([toy, other])] == [2, 2]
     tables = groups([toy, toy])
     assert [len(group.rows) for group in tables] == [4]

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.board.cells import COLUMNS, Cell, Column, count, missing, percent, ratio, share, words
 from benchmark.board.charts import Chart, draw_chart
+from benchmark.board.declared import unmeasured
 from benchmark.board.records import LEVELS
 from benchmark.board.summed import Summed
 from benchmark.board.ties import Tie, Who
@@ -21,7 +22,9 @@ class Standing:
     id: str
     title: str
     status: str
-    """"superseded by ..." or "refuted by ...", else ""."""
+    """"superseded by ..." or "refuted by ...", confirmed by a maintainer, else ""."""
+    claim: str
+    """The same as other entries claim it, without consequence, else ""."""
     level: int
     cells: list[tuple[Column, Cell]]
     charts: list[Chart]
@@ -29,6 +32,11 @@ class Standing:
     tasks: list[tuple[str, list[Cell]]]
     notes: list[str]
     facts: list[tuple[str, str]]
+
+    @property
+    def remark(self) -> str:
+        """What is said about the entry."""
+        return self.status or self.claim
 
     @property
     def by_column(self) -> dict[str, Cell]:
@@ -53,6 +61,7 @@ def standing(one: Summed, arm: str, ties: dict[Who, Tie]) -> Standing:
         id=entry.id,
         title=entry.title,
         status=one.status,
+        claim=one.claim,
         level=LEVELS.index(one.level),
         cells=[(column, cells[column.key]) for column in COLUMNS],
         charts=charts,
@@ -83,7 +92,7 @@ def _cells(one: Summed, arm: str, ties: dict[Who, Tie], label: str) -> dict[str,
     cut, silent = int(runs["n_truncated"].sum()), int(runs["n_unparsed"].sum())
     tasks = [str(task) for task in runs["task"].unique()]
     baseline = entry.suite["baseline"]
-    return {
+    found = {
         "tied": _tied(one, ties.get((entry.id, arm))),
         "algorithm": words(label + (" (baseline)" if arm == baseline else "")),
         "model": words(entry.base_model),
@@ -101,6 +110,11 @@ def _cells(one: Summed, arm: str, ties: dict[Who, Tie], label: str) -> dict[str,
         "hardware": words(entry.provenance.hardware),
         "level": Cell(text=one.level, sort=str(LEVELS.index(one.level)), badge="level"),
     }  # fmt: skip
+    return found | {key: missing(one.unmeasured) for key in OVER_TASKS if one.unmeasured}
+
+
+OVER_TASKS = ("auc", "steps", "tokens", "speed", "peak", "final")
+"""Columns that speak about all tasks of a suite: an entry that lacks one of them has none."""
 
 
 def _per_task(peaks: dict[str, Interval]) -> Cell:
@@ -115,8 +129,8 @@ SHOWN_TASKS = 4
 
 
 def _tied(one: Summed, tie: Tie | None) -> Cell:
-    if one.status:
-        return missing(f"not ranked: {one.status}")
+    if one.status or one.unmeasured:
+        return missing(f"not ranked: {one.status or one.unmeasured}")
     if tie is None:
         return missing("no primary endpoint for every seed")
     if tie.place == "no statement":
@@ -196,9 +210,8 @@ def _speed(one: Summed, arm: str) -> Cell:
 
 def _notes(one: Summed, arm: str, cells: dict[str, Cell]) -> list[str]:
     names = {column.key: column.name for column in COLUMNS}
-    notes = [f"{names[key]}: {cell.reason}" for key, cell in cells.items() if cell.reason]
-    lost = sorted({row.missing for row in one.opened.rows if row.missing})
-    notes += [f"not measured: {reason}" for reason in lost]
+    notes = [f"{names[key]}: {cell.why}" for key, cell in cells.items() if cell.why]
+    notes += unmeasured(one.opened.rows)
     collapsed = int(_arm(one, one.headline, arm)["n_collapsed"])
     if collapsed:
         notes.append(f"{collapsed} runs lost most of what they had gained")
@@ -212,10 +225,11 @@ def _facts(one: Summed, arm: str) -> list[tuple[str, str]]:
     return [
         ("entry", f"{entry.id}, a {entry.kind}, sha256 {one.opened.digest}"),
         ("title", entry.title),
+        ("author", entry.author or "not stated"),
         ("verified", one.level),
         *(
             (name, ", ".join(ids))
-            for name, ids in (("supersedes", entry.supersedes), ("refutes", entry.refutes))
+            for name, ids in (("claims to supersede", entry.supersedes), ("claims to refute", entry.refutes))
             if ids
         ),
         ("code", came_from.git_sha + (" (with uncommitted changes)" if came_from.git_dirty else "")),

@@ -4,13 +4,40 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from benchmark.board.reading import shown
+from benchmark.board.entry import Entry
+from benchmark.board.reading import ROWS, shown
 from benchmark.board.texts import NONE, Texts, split_of
 from benchmark.rows import ResultRow
 from tasks.catalog import items_digest, load_problems, task_version
+from tasks.decoding import task_decoding
 from tasks.errors import MissingSet, UserError
 from tasks.schema import SCORED
+
+DECODED = ("samples", "temperature", "top_p", "max_new_tokens")
+"""Keys of a suite that say how its tasks are decoded."""
+
+
+def decoding_faults(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
+    """Yield, for each task, the first row that was not decoded as the entry's suite asks."""
+    asked: dict[str, Any] = {key: entry.suite.get(key) for key in DECODED}
+    for task in entry.suite["tasks"]:
+        try:
+            decoding = task_decoding(task, **asked)
+        except UserError as error:
+            yield f"entry.json: {shown(error)}"
+            continue
+        want: dict[str, Any] = asdict(decoding.sampling) | {"n_samples": decoding.samples}
+        for row in (row for row in rows if row.task == task and not row.missing):
+            wrong = next((key for key, value in want.items() if getattr(row, key) != value), None)
+            if wrong:
+                yield (
+                    f"{ROWS}: {shown(row.arm)} seed {row.seed} step {row.step} {task}: {wrong} is "
+                    f"{shown(getattr(row, wrong))}, its suite asks for {want[wrong]}"
+                )
+                break
 
 
 def check_texts(name: str, texts: Texts, rows: Sequence[ResultRow]) -> tuple[list[str], str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.board.check import Opened, open_entry
+from benchmark.board.check import Opened, guarded, open_entry
 from benchmark.board.page import csv_page, html_page, markdown_page
 from benchmark.board.reading import Fault, shown
 from benchmark.board.records import level_of, read_records, records_path
-from benchmark.board.standing import groups, statuses
+from benchmark.board.standing import claims, groups
 from benchmark.board.summed import sum_up
 from tasks.errors import UserError
 
@@ -27,17 +27,20 @@ def build(entries: Path) -> dict[str, str]:
     opened, faults = [], []
     for folder in sorted(entries.iterdir()):
         try:
-            opened.append(open_entry(folder))
+            with guarded():
+                opened.append(open_entry(folder))
         except Fault as fault:
             faults += [f"{shown(folder.name)}: {line}" for line in str(fault).split("\n")]
     faults += _dangling(opened)
     if faults:
         raise Fault("\n".join(faults))
-    status = statuses(opened)
+    records = {one.entry.id: read_records(records_path(entries, one.entry.id)) for one in opened}
+    confirmed, claimed = claims(opened, records)
     summed = []
     for one in opened:
-        level = level_of(read_records(records_path(entries, one.entry.id)), one.digest)
-        summed.append(sum_up(one, level, status[one.entry.id]))
+        name = one.entry.id
+        with guarded(name):
+            summed.append(sum_up(one, level_of(records[name], one.digest), confirmed[name], claimed[name]))
     tables = groups(summed)
     return {
         "index.html": html_page(tables),

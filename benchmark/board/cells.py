@@ -35,6 +35,13 @@ class Cell:
     badge: str = ""
     reason: str = ""
     """Why there is no value; then nothing else is set."""
+    note: str = ""
+    """What limits the value, such as runs that never got there."""
+
+    @property
+    def why(self) -> str:
+        """Why the value is missing, or what limits it."""
+        return self.reason or self.note
 
     @property
     def plain(self) -> str:
@@ -162,11 +169,11 @@ def percent(interval: Interval | None, why_not: str) -> Cell:
     return Cell(text=text, sort=f"{interval.mean:.9f}", range=bounds)
 
 
-def ratio(interval: Interval | None, why_not: str) -> Cell:
-    """Return a cell with a ratio and its interval."""
+def ratio(interval: Interval | None, why: str) -> Cell:
+    """Return a cell with a ratio, its interval and what it leaves out; `why` else says why there is none."""
     if interval is None:
-        return missing(why_not)
+        return missing(why)
     bounds = (
         "" if interval.low is None or interval.high is None else f"[{interval.low:.2f}, {interval.high:.2f}]"
     )
-    return Cell(text=f"{interval.mean:.2f} ×", sort=f"{interval.mean:.9f}", range=bounds)
+    return Cell(text=f"{interval.mean:.2f} ×", sort=f"{interval.mean:.9f}", range=bounds, note=why)

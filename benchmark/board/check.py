@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.board.asked import check_texts
-from benchmark.board.declared import declaration_faults, read_entry_rows
+from benchmark.board.asked import check_texts, decoding_faults
+from benchmark.board.declared import declaration_faults, read_entry_rows, unmeasured
 from benchmark.board.entry import Entry, read_entry
-from benchmark.board.reading import LIMITS, ROWS, SUMS, Fault, Limits, check_sums, list_files, read_bytes
+from benchmark.board.reading import (
+    LIMITS,
+    ROWS,
+    SUMS,
+    Fault,
+    Limits,
+    check_sums,
+    list_files,
+    read_bytes,
+    shown,
+)
 from benchmark.board.rescore import rescore
 from benchmark.board.schedule import schedule_faults
 from benchmark.board.texts import NONE, rows_of, split_of, unpack_texts
 from benchmark.rows import ResultRow
+from tasks.errors import InfrastructureError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +55,21 @@ class Verdict:
     """Rows whose every number came out again."""
 
 
+@contextmanager
+def guarded(name: str = "") -> Iterator[None]:
+    """Make a fault of whatever an entry's content makes the code trip over; `name` goes before it.
+
+    Faults keep their message; that the machine failed (`InfrastructureError`) is not the entry's.
+    """
+    try:
+        yield
+    except (Fault, InfrastructureError):
+        raise
+    except Exception as error:  # a stranger's content: whatever it is, it is one entry's fault
+        where = f"{shown(name)}: " if name else ""
+        raise Fault(f"{where}cannot be checked, {type(error).__name__}: {shown(error)}") from error
+
+
 def open_entry(folder: Path, limits: Limits = LIMITS) -> Opened:
     """Read an entry without its texts.
 
@@ -56,7 +83,8 @@ def open_entry(folder: Path, limits: Limits = LIMITS) -> Opened:
     entry = read_entry(folder, limits)
     rows = read_entry_rows(read_bytes(folder, ROWS, limits.file_bytes), limits)
     opened = Opened(folder=folder, entry=entry, rows=rows, files=files)
-    faults = declaration_faults(entry, rows, files) or list(schedule_faults(entry, rows))
+    faults = declaration_faults(entry, rows, files)
+    faults = faults or [*decoding_faults(entry, rows), *schedule_faults(entry, rows)]
     if faults:
         raise Fault("\n".join(faults))
     return opened
@@ -67,11 +95,19 @@ def check_entry(
 ) -> Verdict:
     """Check everything about an entry that needs no model; every number is computed again from its texts."""
     try:
-        opened = open_entry(folder, limits)
+        with guarded():
+            opened = open_entry(folder, limits)
+            return _check_samples(opened, limits, report)
     except Fault as fault:
         return Verdict(faults=str(fault).split("\n"), notes=[])
-    faults, notes, rescored = [], [], 0
-    units, samples = 0, 0
+
+
+def _check_samples(opened: Opened, limits: Limits, report: Callable[[str], None]) -> Verdict:
+    folder, promised = opened.folder, opened.entry.counts
+    limits = replace(limits, samples=min(limits.samples, promised.samples))
+    faults: list[str] = []
+    notes = [f"{ROWS}: {why}; nothing is concluded over tasks" for why in unmeasured(opened.rows)]
+    units, samples, rescored = 0, 0, 0
     for name in (name for name in opened.files if name.startswith("samples/")):
         task, split = split_of(name)
         try:
@@ -89,7 +125,6 @@ def check_entry(
             samples += sum(at != NONE for line in texts.lines for at in line.given)
         faults += found
         notes += [why_not] if why_not else []
-    promised = opened.entry.counts
     for what, theirs, ours in (("units", promised.units, units), ("samples", promised.samples, samples)):
         if not faults and theirs != ours:
             faults.append(f"entry.json: counts {theirs} {what}, its files hold {ours}")

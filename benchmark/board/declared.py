@@ -21,6 +21,8 @@ from tasks.schema import Split
 
 MOST_SAMPLES = 1 << 20
 """Per item."""
+MOST_VERSIONS = 100
+"""Libraries that one row may name."""
 
 
 def read_entry_rows(content: bytes, limits: Limits = LIMITS) -> list[ResultRow]:
@@ -42,6 +44,8 @@ def read_entry_rows(content: bytes, limits: Limits = LIMITS) -> list[ResultRow]:
         except ValidationError as error:
             problem = error.errors()[0]
             raise Fault(f"{where}: {'.'.join(map(str, problem['loc']))}: {shown(problem['msg'])}") from None
+        if len(row.versions) > MOST_VERSIONS:
+            raise Fault(f"{where}: more than {MOST_VERSIONS} versions")
         identity = tuple(getattr(row, name) for name in IDENTITY)
         if identity in seen:
             raise Fault(f"{where}: a second row of {shown(identity)}")
@@ -69,6 +73,14 @@ def run_weights(rows: Iterable[ResultRow]) -> dict[tuple[str, int], dict[int, st
     return dict(found)
 
 
+def unmeasured(rows: Iterable[ResultRow]) -> list[str]:
+    """Return what the suite asks for and the entry has no value of, one line for each task and split."""
+    found = {(row.task, row.split): row.missing for row in rows if row.missing}
+    return [
+        f"{shown(task)} {split} is not measured: {shown(why)}" for (task, split), why in sorted(found.items())
+    ]
+
+
 def declaration_faults(entry: Entry, rows: Sequence[ResultRow], files: Iterable[str]) -> list[str]:
     """Return everything in which entry.json, rows.jsonl and the names of the files disagree."""
     faults = list(_declared(entry))
@@ -77,24 +89,20 @@ def declaration_faults(entry: Entry, rows: Sequence[ResultRow], files: Iterable[
 
 def _declared(entry: Entry) -> Iterator[str]:
     suite = entry.suite
-    for key, kind in (("name", str), ("arms", list), ("seeds", list), ("tasks", list), ("baseline", str)):
-        if not isinstance(suite.get(key), kind):
-            yield f"entry.json: suite.{key} is missing or no {kind.__name__}"
-            return
     if entry.suite_hash != digest_of(suite):
         yield "entry.json: suite_hash is not the sha256 of the suite that stands there"
-    if suite.get("kind") != "real":
+    if suite["kind"] != "real":
         yield "entry.json: a smoke suite measures nothing; only real ones stand on the board"
     named = [one.arm for one in entry.arms]
-    if sorted(named) != sorted(map(str, suite["arms"])) or len(set(named)) != len(named):
+    if sorted(named) != sorted(suite["arms"]) or len(set(named)) != len(named):
         yield f"entry.json: arms are {shown(named)}, the suite declares {shown(suite['arms'])}"
     if suite["baseline"] not in suite["arms"]:
         yield f"entry.json: baseline {shown(suite['baseline'])} is none of the arms"
     runs = [(one.arm, one.seed) for one in entry.runs]
     for run in sorted({run for run in runs if runs.count(run) > 1}):
         yield f"entry.json: arm {shown(run[0])} seed {run[1]} is declared twice; seeds are unique"
-    promised = {(arm, seed) for arm in map(str, suite["arms"]) for seed in suite["seeds"]}
-    for arm, seed in sorted(promised ^ set(runs), key=str):
+    promised = {(arm, seed) for arm in suite["arms"] for seed in suite["seeds"]}
+    for arm, seed in sorted(promised ^ set(runs)):
         where = "suite" if (arm, seed) in promised else "runs"
         yield (
             f"entry.json: arm {shown(arm)} seed {shown(seed)} is only in its {where}; every declared run "
@@ -165,7 +173,7 @@ def _complete(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
         return
     if len(rows) != entry.counts.rows:
         yield f"entry.json: counts {entry.counts.rows} rows, {ROWS} has {len(rows)}"
-    if {row.task for row in rows} != set(map(str, entry.suite["tasks"])):
+    if {row.task for row in rows} != set(entry.suite["tasks"]):
         yield f"{ROWS}: its tasks are not those of the suite"
     shapes: dict[tuple[str, Split], int] = {(row.task, row.split): row.n_samples for row in rows}
     for row in rows:

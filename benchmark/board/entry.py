@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from benchmark.board.reading import ENTRY, LIMITS, Fault, Limits, parse_json, read_bytes, refuse, shown
 from tasks.settings import Settings
@@ -25,6 +26,26 @@ class Strict(Settings):
     """A model that takes no string for a number and no number for a string."""
 
     model_config = ConfigDict(strict=True)
+
+
+@with_config(ConfigDict(strict=True, extra="allow"))
+class EntrySuite(TypedDict):
+    """The keys of a suite that the board computes with; a suite may have others.
+
+    A mapping, so that it stays what was hashed, to the byte.
+    """
+
+    name: Line
+    kind: Literal["real", "smoke"]
+    arms: Annotated[list[Line], Field(min_length=1, max_length=50)]
+    baseline: Line
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)]
+    tasks: Annotated[list[Line], Field(min_length=1, max_length=100)]
+    endpoints: dict[str, Any]
+    temperature: NotRequired[int | float | None]
+    top_p: NotRequired[int | float | None]
+    samples: NotRequired[int | None]
+    max_new_tokens: NotRequired[int | None]
 
 
 class ArmLabel(Strict):
@@ -80,14 +101,17 @@ class Entry(Strict):
     schema_version: Literal[1] = SCHEMA_VERSION
     id: Id
     title: Line
+    author: str = Field(default="", max_length=300)
+    """Who trained the runs; without a name nobody can be said to have reproduced somebody else's."""
     kind: Literal["result", "refutation"] = "result"
     """A refutation is an entry like any other: runs that do not find what another entry reports."""
     supersedes: list[Id] = Field(default_factory=list, max_length=50)
-    """Entries that this one replaces. They stay where they are and say so."""
+    """Entries that this one claims to replace: a claim, until a maintainer confirms it."""
     refutes: list[Id] = Field(default_factory=list, max_length=50)
+    """Entries that this one claims not to find again: a claim likewise."""
     base_model: Line
     arms: list[ArmLabel] = Field(min_length=1, max_length=50)
-    suite: dict[str, Any]
+    suite: EntrySuite
     """Resolved, endpoints included."""
     suite_hash: Sha256
     endpoints_hash: Sha256

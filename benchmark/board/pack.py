@@ -29,6 +29,7 @@ class Words:
 
     id: str
     title: str
+    author: str
     labels: dict[str, str]
     """Arm -> name of the algorithm; an arm without one is called by its own name."""
     hardware: str
@@ -144,6 +145,7 @@ def _entry(suite: Suite, rows: Sequence[ResultRow], counts: Counts, words: Words
         {
             "id": words.id,
             "title": words.title or suite.summary,
+            "author": words.author,
             "kind": words.kind,
             "supersedes": words.supersedes,
             "refutes": words.refutes,

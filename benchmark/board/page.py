@@ -42,10 +42,10 @@ RULES = (
     (
         "what is comparable",
         "Rows stand in one table when suite (tasks, decoding, recipe, endpoints), base model and its "
-        "weights, task "
-        "versions, grader, engine and the steps looked at agree. Never compare across tables. Scores are "
-        "absolute: a new "
-        "entry moves no old number.",
+        "weights, task versions, what was measured of them, grader, engine and the steps looked at agree; "
+        "arms, seeds and how checkpoints are kept may differ. Every row is decoded as its suite asks. An "
+        "entry that lacks a task of its suite has no number over tasks and is not ranked. Never compare "
+        "across tables. Scores are absolute: a new entry moves no old number.",
     ),
     (
         "unit of inference",
@@ -69,7 +69,13 @@ RULES = (
         "machine computed every "
         "number again from the stored texts. re-evaluated: a random part of the texts was generated again "
         "from the "
-        "checkpoints and scores alike. reproduced: somebody else trained it again with equivalent results.",
+        "checkpoints and scores alike. reproduced: somebody else trained it again, with other weights and "
+        "equivalent results, and that entry was re-scored too.",
+    ),
+    (
+        "superseded, refuted",
+        "Any entry may claim it of another one; the claim is shown and changes nothing. Once a maintainer "
+        "has confirmed it, the other entry stays where it is, says so, and is not ranked.",
     ),
     (
         "–",
@@ -90,7 +96,7 @@ def html_page(groups: Sequence[Group]) -> str:
         groups=groups,
         columns=COLUMNS,
         sorted_by="auc",
-        levels=LEVELS[1:],
+        levels=list(enumerate(LEVELS))[1:],
         rules=RULES,
         brackets=BRACKETS,
         grader=GRADER_VERSION,
@@ -142,9 +148,9 @@ def markdown_page(groups: Sequence[Group]) -> str:
         for row in group.rows:
             cells = []
             for _, cell in row.cells:
-                note = f" ({reasons.setdefault(cell.reason, len(reasons) + 1)})" if cell.reason else ""
+                note = f" ({reasons.setdefault(cell.why, len(reasons) + 1)})" if cell.why else ""
                 cells.append(markdown(cell.plain) + note)
-            named = markdown(row.id) + (f" ({markdown(row.status)})" if row.status else "")
+            named = markdown(row.id) + (f" ({markdown(row.remark)})" if row.remark else "")
             lines.append(f"| {' | '.join(cells)} | {named} |")
         lines += [""] + [f"({number}) {markdown(reason)}  " for reason, number in reasons.items()]
     return "\n".join(lines).rstrip() + "\n"
@@ -168,9 +174,9 @@ def csv_page(groups: Sequence[Group]) -> str:
     writer.writerow(["table", "entry", "title", "status", *(column.name for column in COLUMNS), "missing"])
     for group in groups:
         for row in group.rows:
-            reasons = "; ".join(f"{column.name}: {cell.reason}" for column, cell in row.cells if cell.reason)
+            reasons = "; ".join(f"{column.name}: {cell.why}" for column, cell in row.cells if cell.why)
             cells = [cell.plain for _, cell in row.cells]
-            writer.writerow(map(plain_cell, [group.title, row.id, row.title, row.status, *cells, reasons]))
+            writer.writerow(map(plain_cell, [group.title, row.id, row.title, row.remark, *cells, reasons]))
     return file.getvalue()
 
 

@@ -30,13 +30,18 @@ class Limits:
     files: int = 200
     file_bytes: int = 64 * MIB
     total_bytes: int = 256 * MIB
-    unpacked_bytes: int = 2048 * MIB
+    unpacked_bytes: int = 256 * MIB
     """Of one compressed file."""
     unpacking_memory: int = 128 * MIB
     json_bytes: int = 2 * MIB
     """Of entry.json, or of one line of rows."""
-    line_bytes: int = 64 * MIB
-    """Of one line of texts: all answers to one item."""
+    line_bytes: int = 4 * MIB
+    """Of one line of texts, all answers to one item, and of the heads of all units together. Parsed, JSON of
+    nothing but brackets takes some fifty times its length."""
+    answers: int = 1 << 20
+    """Distinct answers in one file of texts; parsed, each takes some 400 bytes beside its text."""
+    samples: int = 1 << 23
+    """Of one file of texts: units times lines. `check_entry` lowers it to what entry.json counts."""
     json_depth: int = 12
     text_length: int = 4000
     """Characters of one string, texts of samples aside."""

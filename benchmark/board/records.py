@@ -38,14 +38,14 @@ class Reevaluated(Strict):
     engine: Line
     units: int = Field(ge=1)
     items: int = Field(ge=2)
-    """Pairs: items of these units, once for each unit."""
+    """Distinct ones; the differences of an item are averaged over these units."""
     identical: float = Field(ge=0, le=1)
     """Share of texts that came out the same."""
     difference: float
     """Mean score of the new texts minus that of the old ones."""
     margin: float
     p_equivalent: float | None
-    """Of the equivalence test paired by item; None where all pairs agree."""
+    """Of the equivalence test paired by item; None where all texts are identical."""
 
 
 class Reproduced(Strict):
@@ -54,9 +54,26 @@ class Reproduced(Strict):
     level: Literal["reproduced"] = "reproduced"
     reproduction: Id
     """The entry that did."""
+    content: Sha256
+    """Its digest."""
+    reproduced_by: Line
+    """Its author."""
     margin: float
     largest_p: float = Field(ge=0, le=1)
     """Of the equivalence tests of all arms: the least convincing one."""
+
+
+Verb = Literal["superseded", "refuted"]
+
+
+class Confirmed(Strict):
+    """What another entry claims about this one is so. No level: the entry is not ranked any more."""
+
+    level: Verb
+    by_entry: Id
+    """The entry that claims it."""
+    content: Sha256
+    """Its digest."""
 
 
 class Record(Strict):
@@ -65,7 +82,7 @@ class Record(Strict):
     entry: Sha256
     """sha256 of the entry's SHA256SUMS."""
     by: Line
-    finding: Annotated[Rescored | Reevaluated | Reproduced, Field(discriminator="level")]
+    finding: Annotated[Rescored | Reevaluated | Reproduced | Confirmed, Field(discriminator="level")]
 
 
 def records_path(entries: Path, entry_id: str) -> Path:
@@ -104,5 +121,5 @@ def read_records(path: Path) -> list[Record]:
 
 def level_of(records: list[Record], digest: str) -> Level:
     """Return the highest level that records of this very content give."""
-    found = [record.finding.level for record in records if record.entry == digest]
-    return max(found, key=LEVELS.index, default="declared")
+    found = {record.finding.level for record in records if record.entry == digest}
+    return next((level for level in reversed(LEVELS) if level in found), "declared")

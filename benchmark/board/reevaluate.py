@@ -33,8 +33,10 @@ ALIKE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Old and new scores of the same items."""
+    """Old and new scores of the same items of one unit."""
 
+    items: list[tuple[str, str, str]]
+    """Task, split and item."""
     old: list[float]
     new: list[float]
     identical: int
@@ -89,20 +91,28 @@ def reevaluate(
 
 
 def judge(found: Sequence[Pairs], engine: str, margin: float) -> tuple[Reevaluated | None, str]:
-    """Conclude from the pairs of all units.
+    """Conclude from the pairs of all units; an item counts once, however many units answered it.
 
     Raises:
         Fault: they differ.
     """
-    difference = np.concatenate([np.subtract(pairs.new, pairs.old) for pairs in found])
+    of_item: dict[tuple[str, str, str], list[float]] = {}
+    for pairs in found:
+        for item, old, new in zip(pairs.items, pairs.old, pairs.new, strict=True):
+            of_item.setdefault(item, []).append(new - old)
+    difference = np.array([np.mean(values) for values in of_item.values()])
     texts = sum(pairs.texts for pairs in found)
     identical = sum(pairs.identical for pairs in found) / texts
     p, alike = paired_t_p(difference), equivalence_p(difference, margin)
+    if (
+        not difference.any()
+    ):  # scores lie in [0, 1]: a mean beyond the margin needs that share of items to differ
+        alike = float((1 - margin) ** len(difference))
     mean = float(difference.mean())
     line = f"{len(difference)} items, {identical:.1%} of {texts} texts identical, mean score {mean:+.4f}"
     if p is not None and p <= ALARM:
         raise Fault(f"texts generated again score differently: {line}, p = {p:.2g}")
-    if mean != 0 and (alike is None or alike > ALIKE):
+    if identical < 1 and (alike is None or alike > ALIKE):
         return None, f"not shown to score alike within {margin:g} ({line}); draw more with --units"
     finding = Reevaluated(
         engine=engine,
@@ -154,6 +164,7 @@ def _pairs(row: ResultRow, old: Sequence[Sample], new: Sequence[Sample]) -> Pair
     before, now = _scores(row.task, row.split, old), _scores(row.task, row.split, new)
     both = sorted(before.keys() & now.keys())
     return Pairs(
+        items=[(row.task, row.split, item) for item in both],
         old=[before[item] for item in both],
         new=[now[item] for item in both],
         identical=sum(text_of.get((one.item, one.index)) == one.text for one in new),

@@ -8,11 +8,11 @@ import numpy as np
 from statsmodels.stats.weightstats import ttost_ind
 
 from benchmark.board.check import Opened
-from benchmark.board.reading import Fault
+from benchmark.board.reading import Fault, shown
 from benchmark.board.records import Reproduced
 from benchmark.board.schedule import entry_endpoints
 from benchmark.board.standing import group_key
-from benchmark.board.summed import Summed, primary_values, sum_up
+from benchmark.board.summed import primary_values, sum_up
 
 
 def reproduce(opened: Opened, again: Opened) -> tuple[Reproduced | None, list[str]]:
@@ -25,9 +25,10 @@ def reproduce(opened: Opened, again: Opened) -> tuple[Reproduced | None, list[st
         The finding, None unless every arm is equivalent, and a line for each arm.
 
     Raises:
-        Fault: the two cannot be compared.
+        Fault: the two cannot be compared, or the second was not trained by somebody else.
     """
-    first, second = sum_up(opened, "declared", ""), sum_up(again, "declared", "")
+    _independent(opened, again)
+    first, second = sum_up(opened), sum_up(again)
     if opened.entry.id == again.entry.id or group_key(first) != group_key(second):
         raise Fault(
             f"{again.entry.id}: cannot be compared with {opened.entry.id}; suite, base model, task versions, "
@@ -44,11 +45,17 @@ def reproduce(opened: Opened, again: Opened) -> tuple[Reproduced | None, list[st
         lines.append(
             f"{arm}: {np.mean(list(ours[arm].values())):.4f} and {np.mean(list(theirs[arm].values())):.4f}, "
             + (f"p = {p:.2g} of equivalence" if p is not None else "too few seeds, or no spread, to test")
-            + f"; {_same(first, second, arm)} runs have the same weights"
         )
     if worst > endpoints.alpha:
         return None, lines
-    return Reproduced(reproduction=again.entry.id, margin=endpoints.margin, largest_p=worst), lines
+    finding = Reproduced(
+        reproduction=again.entry.id,
+        content=again.digest,
+        reproduced_by=again.entry.author,
+        margin=endpoints.margin,
+        largest_p=worst,
+    )
+    return finding, lines
 
 
 def equivalence(ours: Mapping[int, float], theirs: Mapping[int, float], margin: float) -> float | None:
@@ -62,6 +69,24 @@ def equivalence(ours: Mapping[int, float], theirs: Mapping[int, float], margin: 
     return float(ttost_ind(left, right, -margin, margin, usevar="unequal")[0])
 
 
-def _same(first: Summed, second: Summed, arm: str) -> int:
-    weights = [{run.weights for run in one.opened.entry.runs if run.arm == arm} for one in (first, second)]
-    return len(weights[0] & weights[1])
+def _independent(opened: Opened, again: Opened) -> None:
+    """Refuse a copy, and runs of the same author or of nobody."""
+    ours, theirs = (
+        {row.weights_hash for row in one.rows if row.seed is not None and not row.missing}
+        for one in (opened, again)
+    )
+    if ours & theirs:
+        raise Fault(
+            f"{again.entry.id}: {len(ours & theirs)} checkpoints have the weights of {opened.entry.id}: "
+            "a copy is no reproduction; train again, with other seeds"
+        )
+    if not again.entry.author or same_person(again.entry.author, opened.entry.author):
+        raise Fault(
+            f"{again.entry.id}: its author is {shown(again.entry.author or 'nobody')}, of {opened.entry.id} "
+            f"{shown(opened.entry.author or 'nobody')}; somebody else reproduces, and says who"
+        )
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are the same but for case and spaces."""
+    return one.casefold().split() == other.casefold().split()

@@ -22,7 +22,7 @@ def entry_endpoints(entry: Entry) -> Endpoints:
     Raises:
         UserError: they are none of this version of the code.
     """
-    return build_settings(Endpoints, entry.suite.get("endpoints", {}), source="entry.json [suite.endpoints]")
+    return build_settings(Endpoints, entry.suite["endpoints"], source="entry.json [suite.endpoints]")
 
 
 def entry_runs(entry: Entry, rows: Sequence[ResultRow]) -> pd.DataFrame:

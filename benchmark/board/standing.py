@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.board.arm_row import Standing, standing, timed_task
-from benchmark.board.check import Opened
+from benchmark.board.check import Opened, guarded
 from benchmark.board.declared import digest_of
+from benchmark.board.records import Confirmed, Record, Verb
 from benchmark.board.schedule import entry_endpoints
 from benchmark.board.summed import Summed, primary_values
 from benchmark.board.ties import Who, tied_sets
 from benchmark.endpoints import MACRO
+from benchmark.rows import ResultRow
 
-APART = ("name", "summary", "arms", "seeds", "baseline", "max_sequences", "engine")
+APART = ("name", "summary", "arms", "arm", "seeds", "baseline", "max_sequences", "engine", "retention")
 """Keys of a suite in which comparable entries may differ; the engine that was used stands in the rows."""
+CLAIMS: tuple[tuple[Verb, str], ...] = (("superseded", "supersedes"), ("refuted", "refutes"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,22 +30,37 @@ class Group:
     rows: list[Standing]
 
 
-def statuses(entries: Sequence[Opened]) -> dict[str, str]:
-    """Return what later entries say about each: it is superseded, it is refuted."""
-    said: dict[str, list[str]] = {one.entry.id: [] for one in entries}
+def claims(
+    entries: Sequence[Opened], records: Mapping[str, Sequence[Record]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what other entries say about each, as (confirmed by a maintainer, claimed only).
+
+    Args:
+        entries: all of them.
+        records: id -> what maintainers have noted about it; they confirm for the very content of both.
+    """
+    confirmed: dict[str, list[str]] = {one.entry.id: [] for one in entries}
+    claimed: dict[str, list[str]] = {one.entry.id: [] for one in entries}
+    digest = {one.entry.id: one.digest for one in entries}
     for one in sorted(entries, key=lambda other: other.entry.id):
-        for verb, ids in (("superseded", one.entry.supersedes), ("refuted", one.entry.refutes)):
-            for target in ids:
-                if target in said and target != one.entry.id:
-                    said[target].append(f"{verb} by {one.entry.id}")
-    return {name: ", ".join(what) for name, what in said.items()}
+        for verb, key in CLAIMS:
+            for target in getattr(one.entry, key):
+                finding = Confirmed(level=verb, by_entry=one.entry.id, content=one.digest)
+                known = any(
+                    record.entry == digest[target] and record.finding == finding for record in records[target]
+                )
+                (confirmed if known else claimed)[target].append(f"{verb} by {one.entry.id}")
+    return (
+        {name: ", ".join(said) for name, said in confirmed.items()},
+        {name: f"claim: {', '.join(said)}" if said else "" for name, said in claimed.items()},
+    )
 
 
 def group_key(one: Summed) -> str:
     """Return what two entries must agree on before their rows are compared.
 
-    Suite (tasks, decoding, recipe, endpoints), base model, task versions (which hold the grader's), engine
-    and the steps that were looked at.
+    Suite (tasks, decoding, recipe, endpoints), base model, task versions (which hold the grader's), which
+    tasks and splits were measured, engine and the steps that were looked at.
     """
     entry, frame = one.opened.entry, one.frame
     return digest_of(
@@ -50,12 +68,18 @@ def group_key(one: Summed) -> str:
             "suite": {key: value for key, value in entry.suite.items() if key not in APART},
             "model": entry.base_model,
             "versions": sorted({f"{row.task} {row.task_version}" for row in one.opened.rows}),
+            "measured": _measured(one.opened.rows),
             "grader": entry.grader_version,
             "engine": sorted(set(frame["engine"])),
             "steps": sorted({int(step) for step in frame["step"]}),
             "base": sorted(set(frame.loc[frame["step"] == 0, "weights_hash"])),
         }
     )
+
+
+def _measured(rows: Sequence[ResultRow]) -> list[tuple[str, str]]:
+    missing = {(row.task, row.split) for row in rows if row.missing}
+    return sorted({(row.task, row.split) for row in rows} - missing)
 
 
 def groups(entries: Sequence[Summed]) -> list[Group]:
@@ -87,7 +111,10 @@ def _group(members: Sequence[Summed]) -> Group:
         min_seeds=endpoints.min_pairs,
         sign=1 if first.runs["higher_is_better"].iloc[0] else -1,
     )
-    rows = [standing(one, label.arm, ties) for one in members for label in one.opened.entry.arms]
+    rows = []
+    for one in members:
+        with guarded(one.opened.entry.id):
+            rows += [standing(one, label.arm, ties) for label in one.opened.entry.arms]
     rows.sort(
         key=lambda row: (-float(row.by_column["auc"].sort or "-inf"), row.id, row.by_column["algorithm"].text)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmark.board.check import Opened
+from benchmark.board.declared import unmeasured
 from benchmark.board.records import Level
 from benchmark.board.schedule import entry_endpoints, entry_runs
 from benchmark.compare import arm_table, crossing_table, paired_differences
@@ -23,6 +24,7 @@ class Summed:
     opened: Opened
     level: Level
     status: str
+    claim: str
     frame: pd.DataFrame
     curves: pd.DataFrame
     runs: pd.DataFrame
@@ -36,8 +38,13 @@ class Summed:
         tasks = list(self.runs["task"].unique())
         return MACRO if MACRO in tasks else str(tasks[0])
 
+    @property
+    def unmeasured(self) -> str:
+        """What of the suite has no value, so that nothing is said over tasks; "" where all is there."""
+        return "; ".join(unmeasured(self.opened.rows))
 
-def sum_up(opened: Opened, level: Level, status: str) -> Summed:
+
+def sum_up(opened: Opened, level: Level = "declared", status: str = "", claim: str = "") -> Summed:
     """Compute everything the board shows of an entry."""
     endpoints = entry_endpoints(opened.entry)
     runs = entry_runs(opened.entry, opened.rows)
@@ -47,6 +54,7 @@ def sum_up(opened: Opened, level: Level, status: str) -> Summed:
         opened=opened,
         level=level,
         status=status,
+        claim=claim,
         frame=frame,
         curves=learning_curves(frame),
         runs=runs,
@@ -57,7 +65,12 @@ def sum_up(opened: Opened, level: Level, status: str) -> Summed:
 
 
 def primary_values(one: Summed) -> dict[str, dict[int, float]]:
-    """Return arm -> training seed -> primary endpoint of the headline task, without arms that lack it."""
+    """Return arm -> training seed -> primary endpoint of the headline task, without arms that lack it.
+
+    Empty where a task of the suite has not been measured.
+    """
+    if one.unmeasured:
+        return {}
     endpoints = entry_endpoints(one.opened.entry)
     column = on_axis(endpoints.primary, endpoints.primary_axis)
     return {

@@ -88,18 +88,26 @@ def unpack_texts(name: str, content: bytes, limits: Limits = LIMITS) -> Texts:
     """
     units: dict[str, UnitHead] = {}
     lines: list[ItemLine] = []
+    heads, answers, samples = 0, 0, 0
     for where, raw in read_lines(content, name, limits):
         line = parse_json(where, raw, limits, free_text=True)
         if isinstance(line, dict) and line.keys() == KEYS and not lines:
             request = line["request"]
             if not isinstance(request, dict):
                 refuse(where, "a request that is no object")
+            heads += len(raw)
+            if heads > limits.line_bytes or len(units) >= limits.samples:
+                refuse(where, f"more than {limits.line_bytes} bytes of units, or more units than samples")
             key = sample_key(request)
             if key in units:
                 refuse(where, f"unit {key} stands there twice")
             units[key] = UnitHead(request, line["effective"])
         elif isinstance(line, dict) and line.keys() == ITEM_KEYS:
             lines.append(_item_line(where, line, len(units)))
+            answers, samples = answers + len(lines[-1].answers), samples + max(1, len(units))
+            if answers > limits.answers or max(answers, samples) > limits.samples:
+                most = min(limits.answers, limits.samples)
+                refuse(where, f"more than {most} answers, or more than entry.json counts")
         else:
             refuse(where, "neither a unit nor an item")
     places = {(line.item, line.index) for line in lines}

@@ -44,6 +44,7 @@ def _add_pack(parts: Commands) -> None:
     pack = parts.add_parser("pack", parents=[suite_flags()], help="make an entry from a results folder")
     pack.add_argument("--id", required=True, help="of the entry: lower-case letters, digits, - and _")
     pack.add_argument("--title", default="", help="one line (default: the suite's summary)")
+    pack.add_argument("--author", default="", help="who trained the runs")
     pack.add_argument(
         "--label", action="append", default=[], metavar="ARM=NAME", help="what an arm is called"
     )
@@ -54,10 +55,14 @@ def _add_pack(parts: Commands) -> None:
     pack.add_argument("--cost", default="", help="what it cost, where that is known")
     pack.add_argument("--kind", choices=["result", "refutation"], default="result")
     pack.add_argument(
-        "--supersedes", nargs="+", default=[], metavar="ID", help="entries that this one replaces"
+        "--supersedes", nargs="+", default=[], metavar="ID", help="entries that this one claims to replace"
     )
     pack.add_argument(
-        "--refutes", nargs="+", default=[], metavar="ID", help="entries that this one does not find again"
+        "--refutes",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="entries that this one claims not to find again",
     )
     pack.set_defaults(act=_pack)
 
@@ -76,6 +81,13 @@ def _add_check(parts: Commands) -> None:
     check.add_argument("--seed", type=int, help="of the draw (default: a new one, printed)")
     check.add_argument(
         "--reproduction", type=Path, metavar="ENTRY", help="another entry that trained the same arms again"
+    )
+    check.add_argument(
+        "--confirm",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="entries that this one rightly supersedes or refutes; noted, they are not ranked any more",
     )
     check.add_argument(
         "--record", metavar="WHO", help="note what was verified in results/verification/, and by whom"
@@ -110,6 +122,7 @@ def _pack(arguments: argparse.Namespace) -> None:
     words = Words(
         id=arguments.id,
         title=arguments.title,
+        author=arguments.author,
         labels=dict(_label(text) for text in arguments.label),
         hardware=arguments.hardware,
         tuning_budget=arguments.tuning,
@@ -133,29 +146,77 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from benchmark.board.check import check_entry, open_entry
     from benchmark.board.reading import Fault
-    from benchmark.board.records import Record, Rescored, append_record, records_path
+    from benchmark.board.records import Record, append_record, records_path
 
-    folder = _entry_folder(arguments.entry)
+    if arguments.confirm and not arguments.record:
+        raise UserError("--confirm: a confirmation is a record; say --record WHO")
+    try:
+        opened, findings = _rescored(arguments.entry)
+        _by_somebody_else(arguments, opened)
+        findings += _further(arguments, opened)
+        path = records_path(opened.folder.parent, opened.entry.id)
+        records = [
+            (path, Record(entry=opened.digest, by=arguments.record, finding=finding))
+            for finding in findings
+            if arguments.record
+        ]
+        records += _confirmed(arguments, opened)
+    except Fault as fault:
+        _fail(str(fault).split("\n"))
+    for path, record in records:
+        append_record(path, record)
+        print(f"{record.finding.level}: noted in {path}")
+
+
+def _rescored(path: Path) -> tuple[Opened, list[Any]]:
+    """Check all of an entry; ends with 6 where not every number came out again."""
+    from benchmark.board.check import check_entry, open_entry
+    from benchmark.board.records import Rescored
+
+    folder = _entry_folder(path)
     verdict = check_entry(folder, report=lambda line: print(line, flush=True))
     for note in verdict.notes:
         print(f"note: {note}")
     if verdict.faults:
-        _fail(verdict.faults)
+        _fail([f"{folder.name}: {fault}" for fault in verdict.faults])
     print(f"{folder.name}: sound; every number of {verdict.rescored} rows came out again, to the last digit")
     if verdict.notes or not verdict.rescored:
         _fail([f"{folder.name}: not every number could be computed again, see above; it stays declared"])
-    try:
-        opened = open_entry(folder)
-        findings: list[Any] = [Rescored(grader_version=opened.entry.grader_version, rows=verdict.rescored)]
-        findings += _further(arguments, opened)
-    except Fault as fault:
-        _fail(str(fault).split("\n"))
-    path = records_path(folder.parent, opened.entry.id)
-    for finding in findings if arguments.record else ():
-        append_record(path, Record(entry=opened.digest, by=arguments.record, finding=finding))
-        print(f"{finding.level}: noted in {path}")
+    opened = open_entry(folder)
+    return opened, [Rescored(grader_version=opened.entry.grader_version, rows=verdict.rescored)]
+
+
+def _by_somebody_else(arguments: argparse.Namespace, opened: Opened) -> None:
+    from benchmark.board.reproduce import same_person
+
+    author = opened.entry.author
+    judged = arguments.reproduction or arguments.confirm
+    if judged and author and same_person(arguments.record or "", author):
+        raise UserError(
+            f"--record {arguments.record}: is the author of {opened.entry.id}; somebody else judges it"
+        )
+
+
+def _confirmed(arguments: argparse.Namespace, opened: Opened) -> list[tuple[Path, Any]]:
+    """Return the records of what this entry rightly claims about others."""
+    from benchmark.board.check import open_entry
+    from benchmark.board.records import Confirmed, Record, records_path
+    from benchmark.board.standing import CLAIMS
+
+    records: list[tuple[Path, Any]] = []
+    for target in arguments.confirm:
+        verbs = [verb for verb, key in CLAIMS if target in getattr(opened.entry, key)]
+        if not verbs:
+            raise UserError(
+                f"--confirm {target}: {opened.entry.id} claims nothing about it, see its entry.json"
+            )
+        other = open_entry(_entry_folder(opened.folder.parent / target))
+        for verb in verbs:
+            finding = Confirmed(level=verb, by_entry=opened.entry.id, content=opened.digest)
+            record = Record(entry=other.digest, by=arguments.record, finding=finding)
+            records.append((records_path(opened.folder.parent, target), record))
+    return records
 
 
 def _further(arguments: argparse.Namespace, opened: Opened) -> list[Any]:
@@ -179,10 +240,12 @@ def _further(arguments: argparse.Namespace, opened: Opened) -> list[Any]:
         print(line)
         findings += [finding] if finding else []
     if arguments.reproduction:
-        from benchmark.board.check import open_entry
+        from benchmark.board.check import guarded
         from benchmark.board.reproduce import reproduce
 
-        reproduced, lines = reproduce(opened, open_entry(_entry_folder(arguments.reproduction)))
+        again, _ = _rescored(arguments.reproduction)
+        with guarded(again.entry.id):
+            reproduced, lines = reproduce(opened, again)
         print("\n".join(lines))
         print("equivalent in every arm" if reproduced else "not shown to be equivalent in every arm")
         findings += [reproduced] if reproduced else []
