@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,11 +76,22 @@ class Judgement:
     """None: one of the two has no texts."""
     settings: dict[str, tuple[object, object]] = field(default_factory=dict)
     """Configuration keys that differ: (candidate's, baseline's)."""
+    code: dict[str, str] = field(default_factory=dict)
+    """"candidate" and "baseline": the commits that their runs were trained with."""
+    tokens: float | None = None
+    """Completion tokens that the candidate trained on, as a share of the baseline's."""
     drift: float | None = None
     """Mean difference to the original baseline, where this is not it."""
 
 
-def judge(candidate: Results, baseline: Baseline, broken: Break | None, *, can_add: bool) -> Judgement:
+def judge(
+    candidate: Results,
+    baseline: Baseline,
+    broken: Break | None,
+    *,
+    can_add: bool,
+    allowed: Collection[str] = (),
+) -> Judgement:
     """Judge the pairs there are.
 
     Args:
@@ -87,11 +99,12 @@ def judge(candidate: Results, baseline: Baseline, broken: Break | None, *, can_a
         baseline: the file.
         broken: the first invariant that its runs break.
         can_add: whether more seeds can be trained: then "more" is an answer.
+        allowed: settings of the trainer that may differ from the baseline's.
 
     Raises:
         IntegrityError, TooLittleError: they do not compare, or there are too few pairs.
     """
-    check_integrity(candidate, baseline.results)
+    check_integrity(candidate, baseline.results, allowed)
     if broken is not None:
         common = [run.seed for run in candidate.runs]
         return Judgement(
@@ -136,7 +149,7 @@ def _shown(
     """Return what is shown beside any verdict."""
     pairs = _pairs(candidate, baseline.results, seeds)
     if not pairs:
-        return {"pairs": 0, "seeds": []}
+        return {"pairs": 0, "seeds": [], "code": {"candidate": commits(candidate.runs)}}
     return {
         "pairs": len(pairs),
         "seeds": [ours.seed for ours, _ in pairs],
@@ -149,6 +162,11 @@ def _shown(
         "divergence": first_divergence(pairs),
         "flips": flips(candidate, baseline.results, pairs),
         "settings": _settings(*pairs[0]),
+        "code": {
+            "candidate": commits([ours for ours, _ in pairs]),
+            "baseline": commits([theirs for _, theirs in pairs]),
+        },
+        "tokens": _tokens(pairs),
         "drift": drift_from_original(baseline, candidate),
     }
 
@@ -269,6 +287,19 @@ def _means(scores: list[list[float | None]]) -> list[float | None]:
     """Average each item over the runs that have a score of it."""
     known = [[value for value in column if value is not None] for column in zip(*scores, strict=True)]
     return [sum(one) / len(one) if one else None for one in known]
+
+
+def commits(runs: list[Run]) -> str:
+    """Name the commits that runs were trained with; "changed" where the checkout had other files too."""
+    return ", ".join(sorted({run.git_sha[:12] + " changed" * run.git_dirty for run in runs}))
+
+
+def _tokens(pairs: list[tuple[Run, Run]]) -> float | None:
+    ours, theirs = (
+        sum(tokens or 0.0 for run in side for tokens in run.streams["step_tokens"])
+        for side in zip(*pairs, strict=True)
+    )
+    return ours / theirs if theirs else None
 
 
 def _settings(ours: Run, theirs: Run) -> dict[str, tuple[object, object]]:
