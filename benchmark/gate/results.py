@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from benchmark.gate.decide import MARGIN
 from benchmark.gate.health import checked_names
@@ -29,19 +30,9 @@ STREAMS = ("loss", "reward/mean", "gradient_norm", "kl", "step_tokens")
 """Metrics kept per step, to find the first step at which two runs of a seed differ."""
 SAME = ("engine", "device", "model")
 DECODING = ("temperature", "top_p", "max_new_tokens")
-NOT_PROTOCOL = {
-    "name",
-    "summary",
-    "arm",
-    "seeds",
-    "train",
-    "engine",
-    "max_sequences",
-    "retention",
-    "endpoints",
-}
-"""Keys of a suite that change no number, or that are compared by what was done instead: `train` as the
-resolved configuration of every run."""
+NOT_PROTOCOL = {"name", "summary", "arm", "seeds", "train", "engine", "max_sequences", "retention"}
+"""Keys of a suite that change no number, or that are compared by what was done instead: `train` as the resolved
+configuration of every run."""
 
 
 Cells = dict[tuple[str, int | None, int], dict[Any, Any]]
@@ -84,7 +75,7 @@ class Results(Settings):
     task_versions: dict[str, str]
     counts: dict[str, tuple[int, int]]
     """Task -> items, completions per item."""
-    decoding: dict[str, dict[str, float | None]] = {}
+    decoding: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     """Task -> how its completions were drawn, as the rows say."""
     checked: list[str]
     """Metrics with a limit that the runs log."""
@@ -94,7 +85,7 @@ class Results(Settings):
 
 def protocol_digest(suite: Suite) -> str:
     """Return the digest of what the suite asks for, resolved: another default is another protocol."""
-    asked = suite.model_dump(mode="json", exclude={*NOT_PROTOCOL, *DECODING, "samples"})
+    asked = suite.model_dump(mode="json", exclude={*NOT_PROTOCOL, *DECODING, "samples", "endpoints"})
     kept = asked | {"decoding": {task: asdict(suite.decoding(task)) for task in suite.tasks}}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
