@@ -33,6 +33,7 @@ def _aa(arguments: argparse.Namespace) -> None:
     from benchmark.aa_report import FEWEST, TRIALS, study, write_study
     from benchmark.gate.results import read_results, the_arm
     from benchmark.generate import check_sets
+    from benchmark.rows import read_rows, to_frame
     from benchmark.run import default_jobs, run_suite, usable_engine
 
     suite, out = chosen_suite(arguments)
@@ -49,5 +50,7 @@ def _aa(arguments: argparse.Namespace) -> None:
     engine, _ = usable_engine(arguments.engine or suite.engine)
     words = [arguments.suite, *overrides(arguments), *words]
     run_suite(whole, words, out, engine, arguments.jobs or default_jobs())
-    print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds), TRIALS)))
+    rows = to_frame(read_rows(out / "rows.jsonl"))
+    found = study(read_results(out, whole), rows, len(suite.seeds), TRIALS)
+    print(write_study(out, suite.name, found))
     print(f"study: {out / 'aa.md'}, {out / 'aa.json'}")

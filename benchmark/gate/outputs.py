@@ -79,7 +79,7 @@ def junit(name: str, judgement: Judgement) -> str:
 
 def _cases(name: str, judgement: Judgement) -> Iterator[xml.Element]:
     def case(title: str, properties: dict[str, Any], mark: str = "", message: str = "") -> xml.Element:
-        element = xml.Element("testcase", {"classname": f"gate.{name}", "name": title, "time": "0"})
+        element = xml.Element("testcase", {"classname": f"gate.{name}", "name": one_line(title), "time": "0"})
         if properties:
             listed = xml.SubElement(element, "properties")
             for key, value in properties.items():

@@ -31,8 +31,8 @@ STREAMS = ("loss", "reward/mean", "gradient_norm", "kl", "step_tokens")
 SAME = ("engine", "device", "model")
 DECODING = ("temperature", "top_p", "max_new_tokens")
 NOT_PROTOCOL = {"name", "summary", "arm", "seeds", "train", "engine", "max_sequences", "retention"}
-"""Keys of a suite that change no number, or that are compared by what was done instead: `train` as the resolved
-configuration of every run."""
+"""Keys of a suite that change no number, or that are compared by what was done instead: `train` as the
+resolved configuration of every run."""
 
 
 Cells = dict[tuple[str, int | None, int], dict[Any, Any]]
