@@ -33,8 +33,8 @@ def endpoint_alarms(frame: pd.DataFrame, arm: str, *, sizes: Sequence[int] = (5,
         sizes: pairs, or seeds of an entry.
 
     Returns:
-        For each size a line per endpoint and axis with the verdict of `paired_differences`, one with its exact
-        sign flip, and one for the tied sets of `ENTRIES` entries (any of them "below": Holm's promise).
+        For each size a line per endpoint and axis with the verdict of `paired_differences`, one with its
+        exact sign flip, and one for the tied sets of `ENTRIES` entries (any of them "below": Holm's promise).
     """
     rows = frame[frame["arm"].isin([arm, BASE]) & (frame["split"] == "validation")].assign(endpoints="")
     endpoints = Endpoints(reference=_references(rows))

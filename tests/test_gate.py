@@ -17,8 +17,9 @@ from gate_folders import VERSIONS, make_folder, toy_suite, write_run
 from benchmark.__main__ import main
 from benchmark.curves import learning_curves
 from benchmark.gate.baseline import read_baseline
+from benchmark.gate.evidence import Flip
 from benchmark.gate.flow import code_digest, own_proof
-from benchmark.gate.judge import Case, Flip, Judgement
+from benchmark.gate.judge import Case, Judgement
 from benchmark.gate.outputs import as_json, junit, markdown
 from benchmark.gate.results import protocol_digest
 from benchmark.gate.stops import CODES
