@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmark.aa import Alarms, false_alarms, seeds_needed
+from benchmark.aa_endpoints import endpoint_alarms
 from benchmark.gate.decide import LOOKS, MARGIN
 from benchmark.gate.results import Results, auc, final
 from benchmark.stats import minimum_detectable_effect, t_interval, variance_components
@@ -21,11 +23,12 @@ GENERATOR_SEED = 20260
 TRIALS = 2000
 
 
-def study(results: Results, pairs: int, trials: int) -> dict[str, Any]:
+def study(results: Results, rows: pd.DataFrame, pairs: int, trials: int) -> dict[str, Any]:
     """Return everything the study finds, missing numbers as None.
 
     Args:
         results: runs of one arm.
+        rows: those that the results were read from, with their tokens and seconds.
         pairs: of the suite's own comparisons, for the minimum detectable effect.
         trials: simulated comparisons per test.
 
@@ -40,6 +43,7 @@ def study(results: Results, pairs: int, trials: int) -> dict[str, Any]:
     final_s = np.array([final(results, run) for run in results.runs])
     spread = float(np.sqrt(2) * auc_s.std(ddof=1))
     generator = np.random.default_rng(GENERATOR_SEED)
+    alarms = false_alarms(auc_s, generator, trials=trials) + endpoint_alarms(rows, results.arm)
     return {
         "arm": results.arm,
         "seeds": [run.seed for run in results.runs],
@@ -48,7 +52,7 @@ def study(results: Results, pairs: int, trials: int) -> dict[str, Any]:
         "components": {
             task: _components(results, task) for task in sorted(results.items) if results.items[task]
         },
-        "alarms": [asdict(one) for one in false_alarms(auc_s, generator, trials=trials)],
+        "alarms": [asdict(one) for one in alarms],
         "effect": MARGIN,
         "seeds_needed": seeds_needed(auc_s),
         "pairs": pairs,

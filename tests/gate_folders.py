@@ -19,6 +19,8 @@ CONFIG = {
     "arm": "lambda_grpo",
     "steps": 16,
     "learning_rate": 1e-4,
+    "problems_per_step": 2,
+    "group_size": 4,
     "schedule": "constant",
     "warmup_steps": 0,
     "updates_per_batch": 1,
@@ -28,6 +30,7 @@ CONFIG = {
 }
 SOUND = {
     "step_tokens": 100,
+    "completion/mean_length": 12.5,
     "loss": 0.05,
     "kl": 0.0,
     "entropy": 0.2,
@@ -82,6 +85,7 @@ def make_folder(
     metrics: dict[str, Any] | None = None,
     row: dict[str, Any] | None = None,
     weights: str = "",
+    config: dict[str, Any] | None = None,
 ) -> Path:
     """Write a folder of results.
 
@@ -95,6 +99,7 @@ def make_folder(
         metrics: values of every line of metrics.jsonl that differ from a sound run's.
         row: columns of every row that differ from the usual ones.
         weights: makes weights that differ from those of other folders.
+        config: settings of the trainer that differ from the usual ones; None leaves a key out.
     """
     suite = suite or toy_suite()
     generator = np.random.default_rng(noise)
@@ -105,7 +110,7 @@ def make_folder(
         for step in STEPS[1:]:
             value = 0.4 + gain * (1 - np.exp(-step / 4))
             rows.append(_row(suite, "lambda_grpo", seed, step, value, f"{weights}{seed}_{step}", row))
-        write_run(out, seed, metrics or {})
+        write_run(out, seed, metrics or {}, config or {})
     append_rows(out / "rows.jsonl", rows)
     record = {"config": suite.model_dump(mode="json"), "config_hash": suite.digest()}
     (out / "suite.json").write_text(json.dumps(record), encoding="utf-8")
@@ -122,15 +127,24 @@ def _row(
     row: dict[str, Any] | None,
 ) -> ResultRow:
     place = {"arm": arm, "seed": seed, "step": step, "task": "add2", "split": "validation", "value": value}
-    fixed = {"suite": suite.name, "n_items": 256, "n_samples": 1, "weights_hash": weights, "n_ungraded": 0}
+    spent = {"tokens": 100 * step + (seed or 0) * step // 8, "train_s": float(step)}
+    fixed = spent | {
+        "suite": suite.name,
+        "n_items": 256,
+        "n_samples": 1,
+        "weights_hash": weights,
+        "n_ungraded": 0,
+    }
     return make_row(**(place | fixed | {"versions": VERSIONS} | (row or {})))
 
 
-def write_run(out: Path, seed: int, metrics: dict[str, Any]) -> None:
+def write_run(out: Path, seed: int, metrics: dict[str, Any], settings: dict[str, Any] | None = None) -> None:
     """Write config.json and metrics.jsonl of a run."""
     folder = out / "runs/lambda_grpo" / f"seed_{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"config": CONFIG | {"seed": seed}, "config_hash": f"config {seed}"}
+    asked = CONFIG | {"seed": seed} | (settings or {})
+    resolved = {key: value for key, value in asked.items() if value is not None}
+    config = {"config": resolved, "config_hash": f"config {seed}"}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     lines = [{"step": step, "tokens": 100 * step, **SOUND, **metrics} for step in range(1, 17)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from gate_folders import make_folder, toy_suite
 from scipy import stats
@@ -19,11 +20,17 @@ from benchmark.aa import (
     gate_decisions,
     seeds_needed,
 )
+from benchmark.aa_endpoints import endpoint_alarms
 from benchmark.aa_report import markdown, study
 from benchmark.gate.decide import Verdict
 from benchmark.gate.results import read_results
+from benchmark.rows import read_rows, to_frame
 from benchmark.suite import load_suite
 from tasks.errors import UserError, run_cli
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    return to_frame(read_rows(folder / "rows.jsonl"))
 
 
 def test_the_interval_of_a_rate_is_exact() -> None:
@@ -94,8 +101,8 @@ def test_seeds_needed() -> None:
 def test_study_of_a_folder(tmp_path: Path) -> None:
     suite = toy_suite(seeds=list(range(24)))
     folder = make_folder(tmp_path / "pool", seeds=range(24), suite=suite)
-    found = study(read_results(folder, suite), pairs=10, trials=20)
-    assert found == study(read_results(folder, suite), pairs=10, trials=20)
+    found = study(read_results(folder, suite), rows_of(folder), pairs=10, trials=20)
+    assert found == study(read_results(folder, suite), rows_of(folder), pairs=10, trials=20)
     assert len(found["auc"]) == 24
     assert found["endpoints"]["auc"]["sd"] == pytest.approx(np.std(found["auc"], ddof=1))
     assert found["mde"] > 0
@@ -105,13 +112,13 @@ def test_study_of_a_folder(tmp_path: Path) -> None:
     assert "| gate: FAIL of an unchanged trainer | real | 0.05 |" in text
     few = read_results(folder, suite, range(7))
     with pytest.raises(UserError, match="7 runs: an A/A study"):
-        study(few, pairs=10, trials=20)
+        study(few, rows_of(folder), pairs=10, trials=20)
 
 
 def test_runs_that_do_not_differ_give_no_number(tmp_path: Path) -> None:
     suite = toy_suite()
     folder = make_folder(tmp_path / "pool", suite=suite, row={"value": 0.5})
-    found = study(read_results(folder, suite), pairs=10, trials=20)
+    found = study(read_results(folder, suite), rows_of(folder), pairs=10, trials=20)
     assert (found["mde"], found["seeds_needed"]) == (None, None)
     assert "Seeds needed: not known" in markdown("toy", found)
 
@@ -136,3 +143,59 @@ def test_the_command_studies_what_is_there(
     assert words_asked[:3] == ["gate", "--set", f"seeds={json.dumps(list(range(12)))}"]
     assert "A/A study: lambda_grpo of suite gate, 12 seeds" in capsys.readouterr().out
     assert json.loads((folder / "aa.json").read_text())["seeds"] == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "endpoints={margin=0.02}"], "the gate's plan is auc"),
+        (["--seeds", "7"], "train at least 8"),
+    ],
+)
+def test_what_the_study_could_not_read_is_refused_before_training(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    trained: list[object] = []
+    monkeypatch.setattr("benchmark.run.run_suite", lambda *args: trained.append(args))
+    command = ["benchmark", "aa", "gate", "--out", str(tmp_path / "out"), *words]
+    monkeypatch.setattr(sys, "argv", command)
+    assert run_cli(main) == 2
+    assert message in capsys.readouterr().err
+    assert not trained
+
+
+def test_every_endpoint_of_the_comparison_is_tried(tmp_path: Path) -> None:
+    suite = toy_suite(seeds=list(range(40)))
+    folder = make_folder(tmp_path / "pool", seeds=range(40), suite=suite, noise=1)
+    found = endpoint_alarms(rows_of(folder), "lambda_grpo", sizes=(5,))
+    by_name = {one.test: one for one in found}
+    for name in (
+        "verdict on final over steps, 5 pairs",
+        "verdict on peak over steps, 5 pairs",
+        "verdict on last3 over steps, 5 pairs",
+        "verdict on auc over tokens, 5 pairs",
+        "verdict on final over seconds, 5 pairs",
+        "verdict on time_to_1 over steps, 5 pairs",
+        "verdict on time_to_3 over tokens, 5 pairs",
+        "verdict on speed over steps, 5 pairs",
+        "exact sign flip of auc over steps, 5 pairs",
+    ):
+        assert name in by_name
+    assert by_name["verdict on auc over steps, 5 pairs"].trials == 4
+    assert by_name["tied set of 4 entries: any below, 5 seeds"].trials == 2
+
+
+def test_sets_that_differ_would_show_in_every_endpoint(tmp_path: Path) -> None:
+    suite = toy_suite(seeds=list(range(40)))
+    shift = [0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.2, 0.2, 0.2, 0.2] * 4
+    folder = make_folder(tmp_path / "pool", seeds=range(40), suite=suite, noise=1, shift=shift)
+    found = endpoint_alarms(rows_of(folder), "lambda_grpo", sizes=(5,))
+    alarms = {one.test: one.alarms for one in found}
+    for endpoint in ("final", "peak", "auc", "last3"):
+        assert alarms[f"verdict on {endpoint} over steps, 5 pairs"] == 4
+    assert alarms["verdict on auc over tokens, 5 pairs"] == 4
+    assert alarms["tied set of 4 entries: any below, 5 seeds"] == 2

@@ -17,9 +17,17 @@ from gate_folders import VERSIONS, make_folder, toy_suite, write_run
 from benchmark.__main__ import main
 from benchmark.curves import learning_curves
 from benchmark.gate.baseline import read_baseline
-from benchmark.gate.flow import own_proof
+from benchmark.gate.evidence import Flip
+from benchmark.gate.flow import code_digest, own_proof
+from benchmark.gate.judge import Case, Judgement
+from benchmark.gate.outputs import as_json, junit, markdown
+from benchmark.gate.results import protocol_digest
 from benchmark.gate.stops import CODES
+from benchmark.retention import Retention
 from benchmark.rows import read_rows, to_frame
+from benchmark.stats import t_interval
+from benchmark.suite import Suite
+from tasks.engines import Dtype
 from tasks.errors import UserError, run_cli
 
 Gate = Callable[..., int]
@@ -159,6 +167,7 @@ MISMATCHES: list[tuple[str, dict[str, Any]]] = [
     ("items and completions of add2", {"n_samples": 4}),
     ("engine is vllm here", {"engine": "vllm"}),
     ("device", {"device": "NVIDIA H100"}),
+    ("decoding of add2", {"temperature": 0.7}),
     ("version of lm-eval", {"versions": VERSIONS | {"lm-eval": "0.4.14"}}),
     ("version of math-verify", {"versions": VERSIONS | {"math-verify": "0.9.1"}}),
     ("major.minor of torch", {"versions": VERSIONS | {"torch": "2.14.0+cpu"}}),
@@ -187,7 +196,6 @@ def test_a_patch_release_of_torch_still_compares(tmp_path: Path, gate: Gate, bas
 @pytest.mark.parametrize(
     "fields",
     [
-        {"train": {"steps": 80}},
         {"temperature": 0.5, "samples": 1},
         {"recipe": "smollm2"},
         {"splits": ["validation", "test"]},
@@ -199,6 +207,168 @@ def test_another_suite_is_integrity(
     folder = make_folder(tmp_path / "asked", suite=toy_suite(**fields), noise=1, weights="a")
     assert gate(folder, "--baseline", baseline) == 6
     assert "digest of what the suite asks for" in verdict(folder)["headline"]
+
+
+CHANGED: list[tuple[dict[str, Any], str]] = [
+    ({"problems_per_step": 8, "task": "add3"}, "setting problems_per_step = 8, the baseline 2"),
+    ({"learning_rate": 2e-4}, "setting learning_rate = 0.0002, the baseline 0.0001"),
+    ({"replay": "elsewhere"}, "setting replay = 'elsewhere', the baseline not there"),
+    ({"warmup_steps": None}, "setting warmup_steps = not there, the baseline 0"),
+]
+
+
+@pytest.mark.parametrize(("config", "what"), CHANGED, ids=[what for _, what in CHANGED])
+def test_another_recipe_is_integrity(
+    tmp_path: Path, gate: Gate, baseline: Path, config: dict[str, Any], what: str
+) -> None:
+    folder = make_folder(tmp_path / "recipe", noise=1, weights="a", config=config)
+    assert gate(folder, "--baseline", baseline) == 6
+    assert what in verdict(folder)["headline"]
+
+
+def test_a_change_of_a_setting_can_be_what_is_judged(
+    tmp_path: Path, gate: Gate, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed: dict[str, Any] = {"learning_rate": 2e-4}
+    folder = make_folder(tmp_path / "rate", noise=1, weights="a", config=changed, metrics=changed)
+    allow = ("--allow-changed", "learning_rate")
+    assert gate(folder, "--baseline", baseline, "--allow-changed", "schedule") == 6
+    assert gate(folder, "--baseline", baseline, *allow) == 0
+    assert "Setting learning_rate: 0.0002 here, 0.0001 in" in (folder / "gate/gate.md").read_text()
+    capsys.readouterr()
+    assert gate(folder, "--baseline", baseline, "--allow-changed", "learning_rat") == 2
+    assert "did you mean 'learning_rate'?" in capsys.readouterr().err
+    assert gate(folder, "--write-baseline", tmp_path / "b.json", "--reason", "a b", *allow) == 2
+    assert "a baseline is compared with nothing" in capsys.readouterr().err
+
+
+def test_settings_that_change_rounding_at_most_are_free(tmp_path: Path, gate: Gate, baseline: Path) -> None:
+    config = {"micro_batch": 4, "forward": "padded", "threads": 2, "policy": "/elsewhere"}
+    folder = make_folder(tmp_path / "free", noise=1, weights="a", config=config)
+    assert gate(folder, "--baseline", baseline) == 0
+
+
+def test_runs_of_two_recipes_are_no_baseline(tmp_path: Path, gate: Gate) -> None:
+    folder = make_folder(tmp_path / "mixed")
+    write_run(folder, 7, {}, {"weight_decay": 0.1})
+    assert gate(folder, "--write-baseline", tmp_path / "b.json", "--reason", "of two minds") == 6
+
+
+def test_a_step_of_another_size_breaks_an_invariant(tmp_path: Path, gate: Gate, baseline: Path) -> None:
+    folder = make_folder(tmp_path / "four", weights="a", metrics={"completion/mean_length": 3.125})
+    assert gate(folder, "--baseline", baseline) == 1
+    broken = verdict(folder)["broken"]
+    assert (broken["name"], broken["value"], broken["rule"][:2]) == ("completions", 32.0, "8:")
+
+
+def test_a_changed_default_is_another_protocol() -> None:
+    class Lower(Suite):
+        dtype: Dtype = "bfloat16"
+
+    suite = toy_suite()
+    raw = suite.model_dump(mode="json", exclude_defaults=True)
+    assert protocol_digest(Lower.model_validate(raw)) != protocol_digest(suite)
+    kept = suite.model_copy(update={"retention": Retention()})
+    assert protocol_digest(kept) == protocol_digest(suite)
+    spelled = toy_suite(temperature=0.0)
+    assert protocol_digest(spelled) == protocol_digest(suite)  # what the task does anyway
+
+
+def test_the_digest_of_the_code_covers_data_packages_and_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.gate.flow.ROOT", tmp_path)
+    for name in ("tasks/sets/one.jsonl", "trainer/policies/w.safetensors", "benchmark/a.yaml"):
+        before = code_digest()
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text("1")
+        assert code_digest() != before, name
+        before = code_digest()
+        path.write_text("2")
+        assert code_digest() != before, name
+    before = code_digest()
+    (tmp_path / "tasks/__pycache__").mkdir()
+    (tmp_path / "tasks/__pycache__/a.pyc").write_text("1")
+    assert code_digest() == before
+    monkeypatch.setattr("benchmark.gate.flow.package_versions", lambda: {"torch": "9"})
+    assert code_digest() != before
+    before = code_digest()
+    monkeypatch.setattr("benchmark.gate.flow.machine", lambda: {"processor": "another"})
+    assert code_digest() != before
+
+
+def test_every_output_says_whose_code_it_was(tmp_path: Path, gate: Gate, baseline: Path) -> None:
+    row = {"git_sha": "0123456789abcdef", "git_dirty": True}
+    folder = make_folder(tmp_path / "candidate", noise=1, weights="a", row=row)
+    assert gate(folder, "--baseline", baseline) == 0
+    said = {"candidate": "0123456789ab changed", "baseline": "abc123"}
+    assert verdict(folder)["code"] == said
+    assert "Code: candidate 0123456789ab changed; baseline abc123." in (folder / "gate/gate.md").read_text()
+    suite = ElementTree.parse(folder / "gate/gate.xml").getroot()
+    properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
+    assert properties["code of the candidate"] == said["candidate"]
+
+
+def test_a_summary_that_cannot_be_written_changes_no_verdict(
+    tmp_path: Path,
+    gate: Gate,
+    baseline: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "none/summary.md"))
+    folder = make_folder(tmp_path / "candidate", noise=1, weights="a")
+    assert gate(folder, "--baseline", baseline) == 0
+    assert "warning: $GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["benchmark.gate.flow.gate_folder", "benchmark.gate.outputs.write_outputs"])
+def test_a_fault_of_the_gates_own_is_infrastructure(
+    tmp_path: Path, gate: Gate, baseline: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    folder = make_folder(tmp_path / "candidate", noise=1, weights="a")
+    monkeypatch.setattr(name, broken)
+    assert gate(folder, "--baseline", baseline) == 7
+    if "flow" in name:
+        assert "ZeroDivisionError: by nothing" in verdict(folder)["headline"]
+
+
+def test_outputs_hold_no_control_characters_and_60_lines() -> None:
+    told = "vLLM said\n\x1b[31mboom\x00\ud800\ufffe and stopped\u2028"
+    case = Case(endpoint="auc", task="a\x07b", difference=t_interval([0.1, 0.2]), mde=None, judged=False)
+    shown = Judgement(
+        outcome="pass",
+        headline=told,
+        pairs=2,
+        seeds=[0, 1],
+        cases=[case] * 40,
+        steps=[0, 1],
+        curves={"candidate": [0.0, 1.0], "baseline": [0.0, 1.0]},
+        settings={f"k{number}": ("a\nb\nc" * 40, None) for number in range(20)},
+        flips=[Flip(item="i\nj", candidate=0.0, baseline=1.0)] * 10,
+        drift=0.1,
+        tokens=1.0,
+    )
+    for judgement in (shown, Judgement(outcome="infrastructure", headline=told)):
+        root = ElementTree.fromstring(junit("toy", judgement).partition("\n")[2])
+        text = markdown("toy", judgement)
+        assert text.splitlines()[2] == "vLLM said [31mboom and stopped"
+        assert len(text.splitlines()) <= 60
+        assert all(line.isprintable() for line in text.splitlines())
+        assert as_json("toy", judgement)["headline"] == "vLLM said [31mboom and stopped"
+        if judgement is not shown:
+            error = root.find("testsuite/testcase/error")
+            assert error is not None
+            assert error.get("message") == "vLLM said [31mboom and stopped"
+
+
+def test_no_page_of_the_documentation_has_a_place_to_be_filled() -> None:
+    for page in (Path(__file__).parent.parent / "docs").glob("*.md"):
+        assert "@@" not in page.read_text(encoding="utf-8"), page.name
 
 
 def test_what_changes_no_number_is_no_other_suite(tmp_path: Path, gate: Gate, baseline: Path) -> None:

@@ -14,6 +14,7 @@ from benchmark.commands.common import (
     set_flags,
     suite_flags,
 )
+from tasks.errors import UserError
 
 
 def add(commands: Commands) -> None:
@@ -29,9 +30,10 @@ def add(commands: Commands) -> None:
 
 
 def _aa(arguments: argparse.Namespace) -> None:
-    from benchmark.aa_report import TRIALS, study, write_study
-    from benchmark.gate.results import read_results
+    from benchmark.aa_report import FEWEST, TRIALS, study, write_study
+    from benchmark.gate.results import read_results, the_arm
     from benchmark.generate import check_sets
+    from benchmark.rows import read_rows, to_frame
     from benchmark.run import default_jobs, run_suite, usable_engine
 
     suite, out = chosen_suite(arguments)
@@ -39,9 +41,16 @@ def _aa(arguments: argparse.Namespace) -> None:
     seeds = list(range(arguments.seeds))
     words = ["--set", f"seeds={json.dumps(seeds)}", "--set", f'arms=["{suite.baseline}"]']
     whole = suite.model_copy(update={"seeds": seeds, "arms": [suite.baseline]})
+    the_arm(whole)  # before hours of training: what the study could not read
+    if arguments.seeds < FEWEST:
+        raise UserError(
+            f"--seeds {arguments.seeds}: an A/A study compares disjoint sets, train at least {FEWEST}"
+        )
     check_sets(whole, allow_missing=arguments.allow_missing)
     engine, _ = usable_engine(arguments.engine or suite.engine)
     words = [arguments.suite, *overrides(arguments), *words]
     run_suite(whole, words, out, engine, arguments.jobs or default_jobs())
-    print(write_study(out, suite.name, study(read_results(out, whole), len(suite.seeds), TRIALS)))
+    rows = to_frame(read_rows(out / "rows.jsonl"))
+    found = study(read_results(out, whole), rows, len(suite.seeds), TRIALS)
+    print(write_study(out, suite.name, found))
     print(f"study: {out / 'aa.md'}, {out / 'aa.json'}")

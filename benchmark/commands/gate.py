@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands.common import Commands, at_least_1, overrides
 from benchmark.suite import SUITES, Suite, load_suite
-from tasks.errors import InfrastructureError, UserError
+from tasks.errors import InfrastructureError, Interrupted, UserError
 from tasks.settings import build_settings
 
 if TYPE_CHECKING:
@@ -36,11 +40,33 @@ def add(commands: Commands) -> None:
         "--out", type=Path, help="folder of runs and verdict (default: one per state of the code)"
     )
     gate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a suite key")
+    gate.add_argument(
+        "--allow-changed",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="judge a change of this setting of the trainer; any other that differs is refused",
+    )
     gate.add_argument("--engine", choices=("transformers", "vllm"), help="what decodes; overrides the suite")
     gate.add_argument("--jobs", type=at_least_1, help="processes side by side (default: one per core)")
     gate.set_defaults(act=_gate)
 
 
+@contextmanager
+def _own_faults_are_infrastructure() -> Iterator[None]:
+    """Let no fault of the gate's own end in exit code 1, which says that the trainer got worse."""
+    from benchmark.gate.stops import GateStop
+
+    try:
+        yield
+    except (UserError, InfrastructureError, GateStop, BrokenPipeError, Interrupted):
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise InfrastructureError(f"the gate itself failed: {type(error).__name__}: {error}") from error
+
+
+@_own_faults_are_infrastructure()
 def _gate(arguments: argparse.Namespace) -> None:
     from benchmark.gate.judge import Judgement
     from benchmark.gate.outputs import markdown, write_outputs
@@ -55,14 +81,27 @@ def _gate(arguments: argparse.Namespace) -> None:
         if arguments.write_baseline:
             _write(arguments, suite, folder, out)
             return
-        judgement = _judge(arguments, suite, folder, out)
+        with _own_faults_are_infrastructure():
+            judgement = _judge(arguments, suite, folder, out)
     except (GateStop, InfrastructureError) as stop:
         outcome = stop.outcome if isinstance(stop, GateStop) else "infrastructure"
         judgement = Judgement(outcome=outcome, headline=str(stop))
     paths = write_outputs(verdict, suite.name, judgement)
-    print(markdown(suite.name, judgement))
+    text = markdown(suite.name, judgement)
+    _to_summary(text)
+    print(text)
     print(f"verdict: {', '.join(str(path) for path in paths)}")
     sys.exit(CODES[judgement.outcome])
+
+
+def _to_summary(text: str) -> None:
+    """Append to $GITHUB_STEP_SUMMARY where it is set; the verdict stands, whoever can show it."""
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            print(f"warning: $GITHUB_STEP_SUMMARY {path}: not written ({error.strerror})", file=sys.stderr)
 
 
 def _candidate(arguments: argparse.Namespace) -> tuple[Suite, Path | None]:
@@ -91,18 +130,23 @@ def _default_out(suite: Suite) -> Path:
 
 def _judge(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> Judgement:
     from benchmark.gate.baseline import read_baseline
-    from benchmark.gate.flow import claim, gate_folder, gate_suite
+    from benchmark.gate.flow import claim, gate_folder, gate_suite, run_part
     from benchmark.run import default_jobs, usable_engine
 
     baseline = read_baseline(arguments.baseline or Path("results/baselines") / f"{suite.name}.json")
     if folder:
-        return gate_folder(suite, folder, baseline)
+        return gate_folder(suite, folder, baseline, arguments.allow_changed)
     results = claim(out)
     engine, _ = usable_engine(arguments.engine or suite.engine)
     jobs = arguments.jobs or default_jobs()
     words = [arguments.candidate, *overrides(arguments)]
     return gate_suite(
-        suite, words, results, baseline, engine, jobs, report=lambda line: print(line, flush=True)
+        suite,
+        results,
+        baseline,
+        lambda seeds: run_part(suite, words, results, seeds, engine, jobs),
+        report=lambda line: print(line, flush=True),
+        allowed=arguments.allow_changed,
     )
 
 
@@ -115,6 +159,8 @@ def _write(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out
     from benchmark.gate.stops import IntegrityError
     from benchmark.run import default_jobs, usable_engine
 
+    if arguments.allow_changed:
+        raise UserError("--allow-changed: a baseline is compared with nothing; leave it out")
     if folder is None:
         out = claim(out)
         engine, _ = usable_engine(arguments.engine or suite.engine)

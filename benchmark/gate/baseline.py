@@ -57,7 +57,7 @@ class Baseline(Settings):
 
     def content(self) -> str:
         """Return the sha256 of everything in the file; it stands beside it as `digest`."""
-        return hashlib.sha256(_canonical(self.model_dump(mode="json")).encode()).hexdigest()
+        return _digest(self.model_dump(mode="json"))
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -80,7 +80,7 @@ def read_baseline(path: Path) -> Baseline:
         raise IntegrityError(
             f"{path}: not a baseline file ({type(error).__name__}); restore it from version control"
         ) from None
-    if baseline.content() != digest:
+    if _digest(raw) != digest:
         raise IntegrityError(
             f"{path}: its digest is not that of its content; restore it from version control"
         )
@@ -107,8 +107,8 @@ def write_baseline(path: Path, results: Results, reason: str) -> Baseline:
             f"{len(results.runs)} runs: a baseline needs {LOOKS[-1]}, one for each pair of the last look"
         )
     old = _old(path)
-    history = [] if old is None else [*old.history, _past(old)]
-    original = None if old is None else old.original or old.results
+    history = [] if old is None else [*old[0].history, _past(*old)]
+    original = None if old is None else old[0].original or old[0].results
     baseline = Baseline(
         written_at=utc_now(), reason=reason, plan=PLAN, results=results, original=original, history=history
     )
@@ -118,8 +118,12 @@ def write_baseline(path: Path, results: Results, reason: str) -> Baseline:
     return baseline
 
 
-def _old(path: Path) -> Baseline | None:
-    """Return the baseline that is replaced; one of another plan or protocol may be, a damaged one may not."""
+def _old(path: Path) -> tuple[Baseline, str] | None:
+    """Return the baseline that is replaced, and its digest.
+
+    One of another plan or protocol may be replaced, or one older than a field with a default; a damaged one
+    may not.
+    """
     if not path.exists():
         return None
     try:
@@ -128,15 +132,15 @@ def _old(path: Path) -> Baseline | None:
         old = Baseline.model_validate(raw)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, ValidationError):
         raise IntegrityError(f"{path}: damaged; its history would be lost, restore it first") from None
-    if old.content() != digest:
+    if _digest(raw) != digest:
         raise IntegrityError(f"{path}: its digest is not that of its content; restore it first")
-    return old
+    return old, digest
 
 
-def _past(old: Baseline) -> Past:
+def _past(old: Baseline, digest: str) -> Past:
     results = old.results
     return Past(
-        sha256=old.content(),
+        sha256=digest,
         written_at=old.written_at,
         reason=old.reason,
         git_sha=sorted({run.git_sha for run in results.runs}),
@@ -159,8 +163,8 @@ def drift_from_original(baseline: Baseline, candidate: Results) -> float | None:
     return float(np.mean([ours[seed] - theirs[seed] for seed in common])) if common else None
 
 
-def _canonical(record: dict[str, Any]) -> str:
-    return json.dumps(record, sort_keys=True, separators=(",", ":"))
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _readable(record: dict[str, Any]) -> str:

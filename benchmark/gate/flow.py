@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from benchmark.gate.baseline import PLAN, Baseline
 from benchmark.gate.decide import LOOKS
 from benchmark.gate.health import Break, first_break
+from benchmark.gate.integrity import check_integrity, check_settings
 from benchmark.gate.judge import Judgement, judge
 from benchmark.gate.results import Results, protocol_digest, read_metrics, read_results, the_arm
 from benchmark.gate.stops import IntegrityError, TooLittleError
@@ -17,6 +18,7 @@ from benchmark.run import run_suite
 from benchmark.suite import Suite, run_folder
 from tasks.errors import InfrastructureError, UserError
 from tasks.files import write_json
+from tasks.provenance import machine, package_versions
 
 PILOT = 1
 """Runs whose health is looked at before the first look: most broken trainers need no more."""
@@ -30,23 +32,21 @@ CLAIM, RUNS = "gate_code.json", "results"
 
 def gate_suite(
     suite: Suite,
-    words: Sequence[str],
     out: Path,
     baseline: Baseline,
-    engine: str,
-    jobs: int,
+    train: Callable[[Sequence[int]], None],
     report: Callable[[str], None] = lambda line: None,
+    allowed: Collection[str] = (),
 ) -> Judgement:
     """Train and score with the present checkout until the pairs decide.
 
     Args:
         suite: what to train; seeds that the baseline lacks are not trained.
-        words: that name it on a command line, for the workers.
         out: its results folder, of this code alone (`claim` names it).
         baseline: to hold it against.
-        engine: "transformers" or "vllm".
-        jobs: processes at a time.
+        train: trains, generates and scores some seeds into `out` (`run_part`).
         report: takes a line per look.
+        allowed: settings of the trainer that may differ from the baseline's.
 
     Raises:
         IntegrityError, TooLittleError: see `judge`.
@@ -57,6 +57,7 @@ def gate_suite(
             f"baseline invalid: suite {suite.name} asks for other things than the baseline's suite; take the "
             "suite that the baseline was written for, or write a new baseline with the reason"
         )
+    check_settings(suite.train, baseline.results.suite["train"], allowed, f"[train] of suite {suite.name}")
     seeds = [run.seed for run in baseline.results.runs if run.seed in suite.seeds]
     looks = [n for n in LOOKS if n <= len(seeds)]
     if not looks:
@@ -65,7 +66,7 @@ def gate_suite(
         )
     for n in (PILOT, *looks):
         try:
-            run_part(suite, words, out, seeds[:n], engine, jobs)
+            train(seeds[:n])
         except (InfrastructureError, UserError):
             if proof := own_proof(suite, out, seeds[:n]):
                 return proof
@@ -73,18 +74,20 @@ def gate_suite(
         results = read_results(out, suite, seeds[:n])
         broken = health(suite, out, results, baseline.results.checked)
         if n == PILOT and broken is None:
+            check_integrity(results, baseline.results, allowed)
             continue
-        judgement = judge(results, baseline, broken, can_add=n < looks[-1])
+        judgement = judge(results, baseline, broken, can_add=n < looks[-1], allowed=allowed)
         report(f"look at {n} pairs: {judgement.outcome}, {judgement.headline}")
         if judgement.outcome != "more":
             return judgement
     raise AssertionError("the last look decides")
 
 
-def gate_folder(suite: Suite, out: Path, baseline: Baseline) -> Judgement:
+def gate_folder(suite: Suite, out: Path, baseline: Baseline, allowed: Collection[str] = ()) -> Judgement:
     """Judge results that are there; nothing is trained."""
     results = read_results(out, suite)
-    return judge(results, baseline, health(suite, out, results, baseline.results.checked), can_add=False)
+    broken = health(suite, out, results, baseline.results.checked)
+    return judge(results, baseline, broken, can_add=False, allowed=allowed)
 
 
 def run_part(
@@ -150,10 +153,11 @@ def claim(out: Path) -> Path:
 
 
 def code_digest() -> str:
-    """Return the digest of the code and settings that a run of the checkout depends on."""
+    """Return the digest of what a run of the checkout depends on: code, data, packages, processor."""
     digest = hashlib.sha256()
     for package in CODE:
         for path in sorted((ROOT / package).rglob("*")):
-            if path.suffix in (".py", ".toml"):
+            if path.is_file() and path.parent.name != "__pycache__":
                 digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(json.dumps([package_versions(), machine()["processor"]]).encode())
     return digest.hexdigest()

