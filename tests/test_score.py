@@ -17,7 +17,7 @@ from benchmark.runs import read_runs
 from benchmark.score import score, text_hash
 from benchmark.store import open_store
 from benchmark.store.upkeep import repair
-from tasks.catalog import find_task
+from tasks.catalog import find_task, load_problems
 from tasks.engines import Finish
 from tasks.errors import InfrastructureError, UserError
 from tasks.grading import Asked, grade_all
@@ -269,7 +269,8 @@ def test_of_two_texts_without_a_grade_the_smaller_counts_whoever_was_first(tmp_p
             step()
         rows = all_rows(make_suite(), folder)
         found.append([row.value for row in rows])
-        assert by_place(rows)["grpo", 0, 2, "test"].value == 0
+        ones = sum(problem.gold == "1" for problem in load_problems("sums1", "test"))
+        assert by_place(rows)["grpo", 0, 2, "test"].value == ones / 80 < RIGHT["grpo", 0, 2] / 80
     assert found[0] == found[1]
 
 
