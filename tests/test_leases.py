@@ -18,7 +18,7 @@ from benchmark.executor import leases as module
 from benchmark.executor.leases import LEASE_S, Leases
 from benchmark.executor.local import LOOK_S, STUCK_S, LocalExecutor
 from benchmark.executor.worker import ITEM_FAILED, work
-from benchmark.executor.worklist import new_launch
+from benchmark.executor.worklist import end_launch, new_launch
 from benchmark.launch import Ended, Job
 from tasks.checkpoints import Checkpoint
 from tasks.errors import InfrastructureError
@@ -220,7 +220,7 @@ def item(name: str) -> WorkItem:
 def test_a_full_disk_is_no_item_s_fault(tmp_path: Path) -> None:
     """Whatever meets it: an engine's cache raises a plain OSError."""
     leases = Leases(tmp_path)
-    worklist, _ = new_launch(leases.folder)
+    worklist, lock = new_launch(leases.folder)
     worklist.add([item("a")])
 
     def full(one: WorkItem) -> None:
@@ -230,13 +230,15 @@ def test_a_full_disk_is_no_item_s_fault(tmp_path: Path) -> None:
         with pytest.raises(InfrastructureError, match=r"a: no room on a disk .*make room"):
             work(worklist, leases, "one", full)
     assert leases.deaths(item("a").id) == []
+    end_launch(worklist, lock)
 
 
 def test_a_list_on_a_full_disk_says_so(tmp_path: Path) -> None:
-    worklist, _ = new_launch(tmp_path)
+    worklist, lock = new_launch(tmp_path)
     (worklist.folder / "done").symlink_to("/dev/full")
     with pytest.raises(InfrastructureError, match="done: not written, no space left"):
         worklist.finish("a")
+    end_launch(worklist, lock)
 
 
 def test_deaths_of_earlier_launches_do_not_condemn_the_machine(tmp_path: Path) -> None:
