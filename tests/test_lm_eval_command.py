@@ -45,7 +45,7 @@ BACKENDS = {
 }
 MODEL_ARGS = {
     "hf": "dtype=float32",
-    "vllm": "dtype=float32,enforce_eager=True,kv_cache_memory_bytes=1073741824,max_model_len=4096",
+    "vllm": "dtype=float32,enforce_eager=True,kv_cache_memory_bytes=1073741824",
 }
 ENGINES = {"hf": "transformers", "vllm": "vllm"}
 
