@@ -121,15 +121,13 @@ def paired_differences(
         endpoints: levels of tests and margins; None: the defaults.
 
     Returns:
-        One row per task x arm x endpoint x axis, `MACRO` last; empty when there is no other arm.
-        task, arm, baseline.
+        One row per task, arm, endpoint and axis, `MACRO` last; empty when there is no other arm.
         endpoint: "final", "peak", "auc", "last3", "time_to_1", ... (one per level), "speed".
         axis: "steps", "tokens" or "seconds"; "peak" and "last3" have "steps" alone.
         role: "primary" for the one declared endpoint on `MACRO` (on the task where there is only one), else
         "secondary".
         level: of time_to_*, metric units; None elsewhere.
-        unit: of `difference` and `mde`: "metric" (a fraction), the axis ("steps", ...) for time_to_*, or
-        "ratio" for speed.
+        unit: of `difference` and `mde`: "metric" (a fraction), the axis for time_to_*, "ratio" for speed.
         difference: `Interval` of the mean difference arm - baseline; for speed the geometric mean of how
         many times as fast the arm is as the baseline (no difference is 1). None when it cannot be formed.
         p: exact two-sided `sign_flip_p`. p_t: paired t test, which belongs to the interval.

@@ -476,7 +476,7 @@ def test_holm_is_over_tasks_and_the_mean_stands_alone(make_rows):
 @pytest.mark.parametrize("seed", range(6))
 def test_verdicts_follow_from_the_adjusted_tests(make_rows, seed):
     gain = {"grpo": 0.2, "lambda_grpo": (0.1, 0.2, 0.3)[seed % 3]}
-    chosen = Endpoints(levels={"sums": [0.36]}, margin=(0.01, 0.2)[seed // 3])
+    chosen = Endpoints(levels={"sums": [0.36]}, margin=(0.01, 0.1)[seed // 3])
     table = paired_differences(
         summarize_runs(endpoint_rows(make_rows, seed, gain=gain), endpoints=chosen), endpoints=chosen
     )

@@ -89,7 +89,8 @@ def _claim(record: Mapping[str, Any]) -> str:
     if record["unit"] == "metric":
         return f"is {verdict} than {record['baseline']} by {100 * abs(mean):.2f} points"
     if record["n_censored"]:
-        return f"has the {verdict} restricted mean time, by {quantity(abs(mean))} {record['unit']}"
+        below = f"a {verdict} restricted mean time than {record['baseline']}"
+        return f"has {below}, by {quantity(abs(mean))} {record['unit']}"
     sooner = "sooner" if verdict == "lower" else "later"
     return f"is there {quantity(abs(mean))} {record['unit']} {sooner} than {record['baseline']}"
 

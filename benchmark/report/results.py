@@ -99,9 +99,7 @@ def collect(
         differences=differences,
         crossings=_ordered(crossing_table(runs, level), baseline),
         groups=_ordered(arm_table(group_runs, level), baseline) if grouped else pd.DataFrame(),
-        group_differences=_group_differences(group_runs, baseline, endpoints)
-        if grouped
-        else differences.iloc[:0],
+        group_differences=_group_differences(group_runs, baseline, endpoints) if grouped else differences[:0],
         other_metrics=others,
         left_out=left_out,
         scores=scores,
