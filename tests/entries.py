@@ -136,7 +136,7 @@ def add_task(folder: Path, missing: str = "") -> None:
             rows.append(row | {"task": "add2", "task_version": task_version("add2")} | of_task)
 
     def declare(entry: dict[str, Any]) -> None:
-        suite_change(tasks=["sums1", "add2"])(entry)
+        suite_change(tasks=["sums1", "add2"], max_new_tokens=48)(entry)
         entry["counts"]["rows"] *= 2
 
     edit_rows(folder, more)

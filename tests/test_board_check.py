@@ -388,7 +388,7 @@ ENTRIES: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (set_key("suite.tasks", "sums1"), "suite.tasks: Input should be a valid list"),
     (set_key("suite.endpoints", 5), "suite.endpoints: Input should be"),
     (set_key("suite.samples", "8"), "suite.samples: Input should be a valid integer"),
-    (suite_change(tasks=["no_such_task"]), "no_such_task"),
+    (suite_change(tasks=["no_such_task"]), "its tasks are not those of the suite"),
     (suite_change(samples=8), "8 greedy completions of an item would all be one"),
     (suite_change(temperature=0.7), "temperature is 0.0, its suite asks for 0.7"),
     (suite_change(temperature=0.7, samples=8), "asks for"),

@@ -111,7 +111,7 @@ def write_texts(suite: Suite, out: Path, right: dict[Place, int]) -> None:
 def find_unit(suite: Suite, out: Path, place: Place, split: str = "test") -> WantedUnit:
     """Return the unit of a checkpoint by arm, seed and step."""
     arm, seed, step = place
-    folder = run_folder(out, *(("grpo", 0) if seed is None else (arm, seed)))
+    folder = run_folder(out, *((suite.arms[0], suite.seeds[0]) if seed is None else (arm, seed)))
     found = inspect_checkpoint(folder / "checkpoints" / f"step_{step:06d}")
     return wanted_unit(suite, found, "sums1", split, ENGINE)  # type: ignore[arg-type]
 
