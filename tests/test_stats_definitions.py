@@ -14,9 +14,7 @@ def robust(groups: list[list[float]], size: int) -> float:
     return len(groups) / (len(groups) - 1) * sum(sum(group) ** 2 for group in groups) / size**2
 
 
-def crossed_by_definition(
-    table: np.ndarray, clusters: list[str], level: float
-) -> tuple[float, float, float]:
+def crossed_by_definition(table: np.ndarray, clusters: list[str], level: float) -> tuple[float, float, float]:
     seeds, items = table.shape
     mean = table.sum() / table.size
     rest = [[table[s, i] - mean for i in range(items)] for s in range(seeds)]
