@@ -27,7 +27,7 @@ ASIDE = ".deleted.tmp"
 
 
 class Retention(Settings):
-    """What a run keeps of its scored checkpoints. Step 0 and the newest always stay, the newest two till it ends."""
+    """What a run keeps of its scored checkpoints. Step 0 and the newest one always stay."""
 
     keep_best: int = Field(default=1, ge=0)
     """As many as are best on validation (mean over the tasks); of equals the earlier."""

@@ -13,8 +13,13 @@ AGAIN = "copy or save the checkpoint again"
 NOT_ARCHITECTURE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
 NOT_ARCHITECTURE |= {"bos_token_id", "eos_token_id", "pad_token_id"}
 """Keys of config.json that do not change what a model computes; where a text ends is asked for by itself."""
-SETTINGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "clean_up_tokenization_spaces")
-SETTINGS += ("split_special_tokens",)
+SETTINGS = (
+    "add_bos_token",
+    "add_eos_token",
+    "add_prefix_space",
+    "clean_up_tokenization_spaces",
+    "split_special_tokens",
+)
 """Keys of tokenizer_config.json that change ids or texts; null and false are what an absent one means."""
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 GENERIC = {"PreTrainedTokenizer", "TokenizersBackend"}

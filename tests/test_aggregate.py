@@ -207,12 +207,13 @@ def test_what_is_judged_may_not_change_after_the_fact(out: Path) -> None:
 def test_what_measured_is_named(out: Path) -> None:
     suite = make_suite(temperature=0.5)
     said = EFFECTIVE | {"version": "5.19.0", "lm_eval": "0.4.13"}
-    for torch in ("2.13.0+cpu", "2.13.0+cu130"):  # one version built for two devices
+    halves = {"2.13.0+cpu": slice(0, 9), "2.13.0+cu130": slice(9, None)}  # one version, built for two devices
+    for torch, half in halves.items():
         with open_store(out).writer("w") as writer:
             for place in RIGHT:
                 for split in SIZE:
                     request = find_unit(suite, out, place, split).request
-                    writer.append(request, said | {"torch": torch}, texts(suite, split, 0))
+                    writer.append(request, said | {"torch": torch}, texts(suite, split, 0)[half])
     versions = {ENGINE: "5.19.0", "torch": "2.13.0+cpu, 2.13.0+cu130", "lm-eval": "0.4.13"}
     assert {json.dumps(row.measured_with) for row in all_rows(suite, out)} == {json.dumps(versions)}
 
