@@ -126,7 +126,13 @@ def ask_otherwise(folder: Path, **changes: Any) -> dict[str, str]:
 
 def add_task(folder: Path, missing: str = "") -> None:
     """Make a suite of two tasks of it; the second has a tenth of the values, or was not measured."""
-    gone = {"value": None, "stderr": None, "mean_tokens": None, "n_loose": None, "wall_s": None}
+    gone: dict[str, Any] = {
+        "value": None,
+        "stderr": None,
+        "mean_tokens": None,
+        "n_loose": None,
+        "wall_s": None,
+    }
     gone |= dict.fromkeys(("n_items", "n_unparsed", "n_truncated", "n_ungraded"), 0)
     gone |= {"missing": missing, "sample_key": ""}
 

@@ -69,7 +69,7 @@ def reevaluate(
         Fault: the checkpoints are other ones, or the new texts score differently.
         UserError: a checkpoint is missing, or the suite is not one of this checkout.
     """
-    suite = build_settings(Suite, opened.entry.suite, source="entry.json [suite]")
+    suite = build_settings(Suite, dict(opened.entry.suite), source="entry.json [suite]")
     distinct = {row.sample_key: row for row in opened.rows if not row.missing}
     keys = sorted(distinct)
     drawn = generator.choice(len(keys), size=min(units, len(keys)), replace=False)
