@@ -17,6 +17,7 @@ from gate_folders import VERSIONS, make_folder, toy_suite, write_run
 from benchmark.__main__ import main
 from benchmark.curves import learning_curves
 from benchmark.gate.baseline import read_baseline
+from benchmark.gate.decide import decide
 from benchmark.gate.evidence import Flip
 from benchmark.gate.flow import code_digest, own_proof
 from benchmark.gate.judge import Case, Judgement
@@ -341,7 +342,9 @@ def test_outputs_hold_no_control_characters_and_60_lines() -> None:
     told = "vLLM said\n\x1b[31mboom\x00\ud800\ufffe and stopped\u2028"
     case = Case(endpoint="auc", task="a\x07b", difference=t_interval([0.1, 0.2]), mde=None, judged=False)
     shown = Judgement(
-        outcome="pass",
+        outcome="fail",
+        caught_by="learning",
+        decision=decide([-0.05, -0.06, -0.055, -0.045]),
         headline=told,
         pairs=2,
         seeds=[0, 1],

@@ -16,8 +16,8 @@ from benchmark.gate.stops import CODES
 from tasks.files import write_json, write_text
 
 BARS = "▁▂▃▄▅▆▇█"
-MOST_LINES = 60
-SHOWN_SETTINGS = 6
+SHOWN_CASES, SHOWN_SETTINGS = 20, 6
+"""With these and `SHOWN_FLIPS` the Markdown has at most 60 lines."""
 ERRORS = ("integrity", "infrastructure", "too little")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 """What breaks a line, a terminal or XML 1.0."""
@@ -129,7 +129,7 @@ def markdown(name: str, judgement: Judgement) -> str:
         lines += [f"Caught by: {judgement.caught_by}.", ""]
     if judgement.pairs:
         lines += [*_table(judgement), "", *_curves(judgement), "", *_details(judgement)]
-    return "\n".join(CONTROL.sub(" ", line) for line in lines[:MOST_LINES]).rstrip() + "\n"
+    return "\n".join(CONTROL.sub(" ", line) for line in lines).rstrip() + "\n"
 
 
 def _table(judgement: Judgement) -> list[str]:
@@ -139,7 +139,7 @@ def _table(judgement: Judgement) -> list[str]:
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     decision = judgement.decision
-    shown = judgement.cases[:20]
+    shown = judgement.cases[:SHOWN_CASES]
     for case in shown:
         ps = [decision.p_worse, decision.p_acceptable] if case.judged and decision else [None, None]
         cells = [
