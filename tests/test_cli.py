@@ -174,7 +174,7 @@ def test_a_folder_of_another_configuration_is_refused_at_once(here: Path, blocke
     done = call(here, "benchmark run embedded", blocked)
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "error: results/local/embedded: belongs to another configuration (arm=None there"
+        "error: results/local/embedded: belongs to another configuration (arms=None there"
     )
     assert done.stderr.count("\n") == 1
     assert [path.name for path in out.iterdir()] == ["suite.json"]

@@ -77,6 +77,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
         "tokenizers": "transformers",
         "safetensors": "transformers",
         "markupsafe": "jinja2",
+        "typing_extensions": "pydantic",
         "yaml": "lm-eval",
         **dict.fromkeys(("antlr4", "latex2sympy2_extended", "sympy"), "math-verify"),
     }

@@ -205,7 +205,7 @@ def _speed(one: Summed, arm: str) -> Cell:
     if task is None or found.empty:
         return missing("the suite declares no levels")
     row = found.iloc[0]
-    return ratio(row["difference"], row["reason"])
+    return ratio(row["difference"], row["reason"], row["bound"])
 
 
 def _notes(one: Summed, arm: str, cells: dict[str, Cell]) -> list[str]:

@@ -169,11 +169,16 @@ def percent(interval: Interval | None, why_not: str) -> Cell:
     return Cell(text=text, sort=f"{interval.mean:.9f}", range=bounds)
 
 
-def ratio(interval: Interval | None, why: str) -> Cell:
-    """Return a cell with a ratio, its interval and what it leaves out; `why` else says why there is none."""
+BOUNDS = {"": "", "at most": "≤ ", "at least": "≥ ", "neither": "≷ "}
+
+
+def ratio(interval: Interval | None, why: str, bound: str = "") -> Cell:
+    """Return a cell with a ratio or a bound of one, its interval and a note; else `why` there is none."""
     if interval is None:
         return missing(why)
     bounds = (
         "" if interval.low is None or interval.high is None else f"[{interval.low:.2f}, {interval.high:.2f}]"
     )
-    return Cell(text=f"{interval.mean:.2f} ×", sort=f"{interval.mean:.9f}", range=bounds, note=why)
+    return Cell(
+        text=f"{BOUNDS[bound]}{interval.mean:.2f} ×", sort=f"{interval.mean:.9f}", range=bounds, note=why
+    )
