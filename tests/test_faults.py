@@ -123,7 +123,7 @@ def kill_at_moments(
 
 def test_killed_at_random_moments(bench: Bench, straight: bytes) -> None:
     """Each time the same command again, from wherever it was."""
-    killed = kill_at_moments(lambda: bench.start(STUB_PAUSE="0.05"), 4, 6.0, random.Random(5))
+    killed = kill_at_moments(lambda: bench.start(STUB_PAUSE="0.3"), 4, 5.0, random.Random(5))
     assert killed >= 3
     assert bench.children() == []
     done = bench.run()
