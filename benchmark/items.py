@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +49,14 @@ def _units(
     out: Path, suite: Suite, rows: Iterable[ResultRow], grader: str
 ) -> Iterator[tuple[ResultRow, Samples, list[Problem]]]:
     """Read the grades behind every accuracy of a suite."""
+    scored, items_of = set(suite.scored()), cache(load_problems)  # a split is read once, not for every row
     for row in rows:
         mine = (row.suite, row.kind, row.metric) == (suite.name, suite.kind, "accuracy")
-        if not mine or row.missing or (row.task, row.split) not in suite.scored():
+        if not mine or row.missing or (row.task, row.split) not in scored:
             continue
         path = grades_path(out, row.sample_key, grader)
         _, table = read_grades(path, READ)
-        problems = load_problems(row.task, row.split)
+        problems = items_of(row.task, row.split)
         yield row, arrange(table, problems, row.n_samples, str(path)), problems
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -228,11 +229,11 @@ def check_grades(suite: Suite, units: Sequence[WantedUnit], out: Path) -> int:
         UserError: names a unit, what is missing of it, and the commands that make it.
         InfrastructureError: the grader failed on more than 0.5 % of the texts.
     """
-    failures, conflicts = Failures(), 0
+    failures, conflicts, items_of = Failures(), 0, cache(load_problems)  # a split is read once
     for unit in units:
         header, table = grades_of(out, unit.key, ("index", *FAILURES))
         count = suite.decoding(unit.task).samples
-        check_counts(table, load_problems(unit.task, unit.split), count, str(unit))
+        check_counts(table, items_of(unit.task, unit.split), count, str(unit))
         failures.add(table)
         conflicts += header.conflicts if header else 0
     failures.check()

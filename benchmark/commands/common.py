@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from benchmark.suite import Suite, load_suite
 from tasks.engines import EngineName
 from tasks.errors import CommandLine, UserError
+
+if TYPE_CHECKING:
+    from benchmark.runs import TrainedRun
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
@@ -74,6 +77,17 @@ def chosen_engine(arguments: argparse.Namespace, suite: Suite) -> str:
         print(f"engine: {recorded} (it made the texts of this folder)", flush=True)
         return recorded
     return name if name != "auto" else decoding_engine(arguments, suite)
+
+
+def stored_texts(arguments: argparse.Namespace) -> tuple[Suite, Path, list[TrainedRun], str]:
+    """Return the suite, its folder, its runs and whose texts are read: what works without a model needs."""
+    from benchmark.generate import check_sets
+    from benchmark.runs import read_runs
+
+    suite, out = chosen_suite(arguments)
+    check_sets(suite, allow_missing=arguments.allow_missing)
+    runs = read_runs(suite, out)  # before vLLM is looked for: that takes seconds
+    return suite, out, runs, chosen_engine(arguments, suite)
 
 
 def decoding_engine(arguments: argparse.Namespace, suite: Suite) -> str:

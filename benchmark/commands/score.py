@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands.common import Commands, chosen_engine, chosen_suite, set_flags, suite_flags
+from benchmark.commands.common import Commands, set_flags, stored_texts, suite_flags
 
 
 def add(commands: Commands) -> None:
@@ -16,16 +16,11 @@ def add(commands: Commands) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    suite, out = chosen_suite(arguments)
+    suite, out, runs, engine = stored_texts(arguments)
     from benchmark.changes import grader_changes
-    from benchmark.generate import check_sets
     from benchmark.progress import progress
-    from benchmark.runs import read_runs
     from benchmark.score import score
 
-    check_sets(suite, allow_missing=arguments.allow_missing)
-    runs = read_runs(suite, out)  # before vLLM is looked for: that takes seconds
-    engine = chosen_engine(arguments, suite)
     with progress() as show:
         stage = show.stage("score", 0, "units")
         graded = score(suite, runs, out, engine, lambda done, units, _: stage.update(done, units))
