@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from benchmark.endpoints import Endpoints
-from benchmark.retention import Retention
+from benchmark.jobs.retention import Retention
 from tasks.catalog import expand_tasks, splits_of
 from tasks.decoding import Decoding, task_decoding
 from tasks.engines import Dtype, EngineName

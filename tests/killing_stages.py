@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from benchmark.aggregate import content  # noqa: E402
 from benchmark.rows import read_rows  # noqa: E402
+from benchmark.scoring.aggregate import content  # noqa: E402
 from tests.killing import die, ended, fork, on_file_calls, write_number  # noqa: E402
 from tests.toy import all_rows, make_suite, write_suite  # noqa: E402
 

@@ -23,10 +23,7 @@ PARTS = {
     "trainer": ["trainer.*"],
     "statistics": [
         "benchmark.stats.*",
-        "benchmark.curves.*",
-        "benchmark.summaries.*",
-        "benchmark.compare.*",
-        "benchmark.item_pairs.*",
+        "benchmark.analysis.*",
         "benchmark.endpoints.*",
     ],
     "gate": ["benchmark.gate.*"],

@@ -41,7 +41,7 @@ def lm_eval_metrics(
     """Let lm-eval ask, grade and aggregate by itself."""
     from lm_eval import evaluate
 
-    from benchmark.lm import EngineLM, lm_eval_task
+    from benchmark.texts.lm import EngineLM, lm_eval_task
 
     model, name = EngineLM(engine, tokenizer, decoding.sampling), lm_eval_name(task, split)
     loaded = {"tasks": {name: lm_eval_task(task, split, decoding, manager)}}

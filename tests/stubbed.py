@@ -104,8 +104,8 @@ def stub_unit(
     suite: Any, checkpoint: Any, task: str, split: Any, serving: Any, writer: Any, held: Any
 ) -> None:
     """Write texts that follow from weights and item alone, right ones among them."""
-    from benchmark.generate import sample_request
     from benchmark.store import Sample
+    from benchmark.texts.generate import sample_request
     from tasks.catalog import load_problems
     from tasks.engines import Finish
 
@@ -145,9 +145,9 @@ def stub_grades(asked: Sequence[Any]) -> list[Any]:
 
 def write_table(arguments: Any, engine: str | None, timing: dict[str, str]) -> None:
     """Write what any table is made of, without times: table.csv."""
-    from benchmark.aggregate import TIMES
     from benchmark.commands.common import chosen_suite
     from benchmark.rows import read_rows, to_frame
+    from benchmark.scoring.aggregate import TIMES
 
     _, out = chosen_suite(arguments)
     frame = to_frame(read_rows(out / "rows.jsonl")).drop(columns=sorted(TIMES))
@@ -185,11 +185,11 @@ def main() -> int:
         return run_cli(program.main)
     import benchmark.__main__ as command
     import benchmark.commands.run
-    import benchmark.run
-    import benchmark.score
+    import benchmark.jobs.run
+    import benchmark.scoring.score
 
-    benchmark.run.WORKER = (str(HERE), "worker")  # type: ignore[assignment]
-    benchmark.score.grade_all = stub_grades  # type: ignore[assignment]
+    benchmark.jobs.run.WORKER = (str(HERE), "worker")  # type: ignore[assignment]
+    benchmark.scoring.score.grade_all = stub_grades  # type: ignore[assignment]
     benchmark.commands.run.write = write_table
     sys.argv = ["benchmark", what, *words]
     return run_cli(command.main)

@@ -13,15 +13,15 @@ from gate_folders import make_folder, toy_suite
 from scipy import stats
 
 from benchmark.__main__ import main
-from benchmark.aa import (
+from benchmark.aa.endpoints import endpoint_alarms
+from benchmark.aa.report import markdown, study
+from benchmark.aa.study import (
     count_alarms,
     disjoint,
     false_alarms,
     gate_decisions,
     seeds_needed,
 )
-from benchmark.aa_endpoints import endpoint_alarms
-from benchmark.aa_report import markdown, study
 from benchmark.gate.decide import Verdict
 from benchmark.gate.results import read_results
 from benchmark.rows import read_rows, to_frame
@@ -127,7 +127,9 @@ def test_the_command_studies_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
-    monkeypatch.setattr("benchmark.run.run_suite", lambda suite, words, *rest: asked.append((suite, words)))
+    monkeypatch.setattr(
+        "benchmark.jobs.run.run_suite", lambda suite, words, *rest: asked.append((suite, words))
+    )
     suite = toy_suite(name="gate", seeds=list(range(12)), train={"steps": 40, "kl_beta": 0.05})
     folder = make_folder(tmp_path / "pool", seeds=range(12), suite=suite)
     claim = {"config": suite.model_dump(mode="json"), "config_hash": suite.digest()}
@@ -136,7 +138,7 @@ def test_the_command_studies_what_is_there(
     (folder / "suite.json").write_text(json.dumps(claim))
     words = ["benchmark", "aa", "gate", "--seeds", "12", "--out", str(folder), "--engine", "transformers"]
     monkeypatch.setattr(sys, "argv", words)
-    monkeypatch.setattr("benchmark.aa_report.TRIALS", 10)
+    monkeypatch.setattr("benchmark.aa.report.TRIALS", 10)
     assert run_cli(main) == 0
     suite_asked, words_asked = asked[-1]
     assert suite_asked.seeds == list(range(12))
@@ -160,7 +162,7 @@ def test_what_the_study_could_not_read_is_refused_before_training(
     message: str,
 ) -> None:
     trained: list[object] = []
-    monkeypatch.setattr("benchmark.run.run_suite", lambda *args: trained.append(args))
+    monkeypatch.setattr("benchmark.jobs.run.run_suite", lambda *args: trained.append(args))
     command = ["benchmark", "aa", "gate", "--out", str(tmp_path / "out"), *words]
     monkeypatch.setattr(sys, "argv", command)
     assert run_cli(main) == 2

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.aggregate import aggregate, content
+from benchmark.jobs.runs import distinct_checkpoints, read_runs
 from benchmark.rows import latest_rows, read_rows
-from benchmark.runs import distinct_checkpoints, read_runs
+from benchmark.scoring.aggregate import aggregate, content
 from benchmark.store import open_store
 from benchmark.suite import run_folder
 from tasks.catalog import load_problems, task_version
@@ -122,7 +122,7 @@ def test_items_that_share_a_template_are_one_cluster(out: Path, monkeypatch: pyt
             replace(one, cluster=f"template/{at // 8}" if at < 40 else "") for at, one in enumerate(problems)
         ]
 
-    monkeypatch.setattr("benchmark.aggregate.load_problems", clustered)
+    monkeypatch.setattr("benchmark.scoring.aggregate.load_problems", clustered)
     row = by_place(all_rows(make_suite(), out))["grpo", 0, 4, "test"]
     right = RIGHT["grpo", 0, 4] + 1
     error = np.array([1.0] * right + [0.0] * (80 - right)) - right / 80
@@ -181,7 +181,7 @@ def test_a_set_that_went_keeps_its_rows_as_long_as_they_answer_the_suite(
     four, two = (make_suite(samples=count, temperature=0.5) for count in (4, 2))
     write_texts(four, out, RIGHT)
     before = all_rows(four, out)
-    monkeypatch.setattr("benchmark.aggregate.missing_sets", lambda tasks: {"sums1": "gone"})
+    monkeypatch.setattr("benchmark.scoring.aggregate.missing_sets", lambda tasks: {"sums1": "gone"})
     again = aggregate(four, read_runs(four, out), out, ENGINE)
     assert list(map(content, again)) == list(map(content, before))
     fewer = aggregate(two, read_runs(two, out), out, ENGINE)

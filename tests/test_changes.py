@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-import benchmark.score
-from benchmark import changes
-from benchmark.aggregate import aggregate
-from benchmark.changes import grader_changes
-from benchmark.grades import graders, grades_path
-from benchmark.items import item_scores
+import benchmark.scoring.score
+from benchmark.jobs.run import Work
+from benchmark.jobs.run import _score as finish
+from benchmark.jobs.runs import read_runs
 from benchmark.report import collect, write_results
 from benchmark.rows import to_frame
-from benchmark.run import Work
-from benchmark.run import _score as finish
-from benchmark.runs import read_runs
-from benchmark.score import score
+from benchmark.scoring import changes
+from benchmark.scoring.aggregate import aggregate
+from benchmark.scoring.changes import grader_changes
+from benchmark.scoring.grades import graders, grades_path
+from benchmark.scoring.items import item_scores
+from benchmark.scoring.score import score
 from tasks.grading import Asked, grade_all
 from tasks.schema import Grade, Status
 from tests.toy import ENGINE, RIGHT, SIZE, all_rows, find_unit, make_suite, write_suite
@@ -72,7 +72,7 @@ def accept(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
             for one, grade in zip(asked, grade_all(asked), strict=True)
         ]
 
-    monkeypatch.setattr(benchmark.score, "grade_all", graded)
+    monkeypatch.setattr(benchmark.scoring.score, "grade_all", graded)
 
 
 def test_a_new_version_grades_everything_and_keeps_the_old_grades(out: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_verdict_may_change_and_no_number(out: Path, monkeypatch: pytest.Monke
             for one in grade_all(asked)
         ]
 
-    monkeypatch.setattr(benchmark.score, "grade_all", graded)
+    monkeypatch.setattr(benchmark.scoring.score, "grade_all", graded)
     text = said(out)
     assert text.startswith("grader 2 against 1: ")
     assert " 1 of " in text.splitlines()[0]

@@ -9,8 +9,15 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.compare import ENDPOINTS, arm_table, crossing_table, paired_differences, summarize_runs
-from benchmark.curves import learning_curves
+from benchmark.analysis.compare import (
+    ENDPOINTS,
+    arm_table,
+    crossing_table,
+    paired_differences,
+    summarize_runs,
+)
+from benchmark.analysis.curves import learning_curves
+from benchmark.analysis.summaries import on_axis
 from benchmark.endpoints import MACRO, Endpoints
 from benchmark.rows import to_frame
 from benchmark.stats import (
@@ -23,7 +30,6 @@ from benchmark.stats import (
     sign_flip_p,
     speed_log_ratios,
 )
-from benchmark.summaries import on_axis
 from tasks.errors import UserError
 
 STEPS = (0, 10, 20, 40)

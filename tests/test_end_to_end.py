@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.aggregate import TIMES
 from benchmark.rows import read_rows
+from benchmark.scoring.aggregate import TIMES
 from benchmark.store import open_store
 
 ROOT = Path(__file__).parent.parent

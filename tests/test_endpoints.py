@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark.analysis.summaries import summarize_runs
 from benchmark.endpoints import MACRO, Endpoints, check_endpoints
 from benchmark.rows import to_frame
 from benchmark.suite import SUITES, Suite, load_suite
-from benchmark.summaries import summarize_runs
 from tasks.errors import UserError
 from tasks.settings import build_settings
 

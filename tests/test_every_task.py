@@ -13,8 +13,8 @@ import torch
 from lm_eval.tasks import TaskManager
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmark.generate import ask, quiet_task_manager
-from benchmark.serving import open_scoring_engine
+from benchmark.texts.generate import ask, quiet_task_manager
+from benchmark.texts.serving import open_scoring_engine
 from tasks import catalog
 from tasks.catalog import datasets, find_task, load_problems, splits_of, task_names
 from tasks.decoding import task_decoding

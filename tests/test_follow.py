@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import follow
-from benchmark import score as scoring
 from benchmark.executor import Failure, WorkItem
 from benchmark.executor.answer import work_items
-from benchmark.follow import Follower, retain
-from benchmark.generate import measurable
-from benchmark.retention import read_ledger
-from benchmark.runs import distinct_checkpoints, read_runs, sound
+from benchmark.jobs import follow
+from benchmark.jobs.follow import Follower, retain
+from benchmark.jobs.retention import read_ledger
+from benchmark.jobs.runs import distinct_checkpoints, read_runs, sound
+from benchmark.scoring import score as scoring
 from benchmark.store import open_store
 from benchmark.suite import Suite
-from benchmark.units import wanted_unit
+from benchmark.texts.generate import measurable
+from benchmark.texts.units import wanted_unit
 from tasks.checkpoints import Checkpoint
 from tasks.errors import UserError
 from tasks.schema import Grade, Status

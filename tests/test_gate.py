@@ -15,7 +15,7 @@ import pytest
 from gate_folders import VERSIONS, make_folder, toy_suite, write_run
 
 from benchmark.__main__ import main
-from benchmark.curves import learning_curves
+from benchmark.analysis.curves import learning_curves
 from benchmark.gate.baseline import read_baseline
 from benchmark.gate.decide import decide
 from benchmark.gate.evidence import Flip
@@ -24,7 +24,7 @@ from benchmark.gate.judge import Case, Judgement
 from benchmark.gate.outputs import as_json, junit, markdown
 from benchmark.gate.results import protocol_digest
 from benchmark.gate.stops import CODES
-from benchmark.retention import Retention
+from benchmark.jobs.retention import Retention
 from benchmark.rows import read_rows, to_frame
 from benchmark.stats import t_interval
 from benchmark.suite import Suite

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from benchmark import generate
 from benchmark.executor.answer import work_items
-from benchmark.generate import Generated, generate_unit, sample_request, wanted_samples
 from benchmark.store import Unit, open_store, sample_key
 from benchmark.suite import Suite, load_suite
+from benchmark.texts import generate
+from benchmark.texts.generate import Generated, generate_unit, sample_request, wanted_samples
 from tasks.checkpoints import Checkpoint
 from tasks.engines import Completion, Finish, Request, Sampling
 from tasks.errors import InfrastructureError
@@ -119,7 +119,7 @@ class SeedEngine(DictEngine):
 
 @dataclass
 class Served:
-    """What `generate_unit` needs of `benchmark.serving.Serving`."""
+    """What `generate_unit` needs of `benchmark.texts.serving.Serving`."""
 
     engine: SeedEngine
     how: str = "swapped"

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark import grades
-from benchmark.grades import SCHEMA, Header, graders, grades_path, read_grades, write_grades
+from benchmark.scoring import grades
+from benchmark.scoring.grades import SCHEMA, Header, graders, grades_path, read_grades, write_grades
 from tasks.errors import UserError
 
 HEADER = Header(

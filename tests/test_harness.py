@@ -16,10 +16,10 @@ from lm_eval.tasks import TaskManager
 from safetensors.numpy import save_file
 from transformers import PreTrainedTokenizerBase
 
-from benchmark.generate import ask, quiet_task_manager, sample_request
-from benchmark.lm import EngineLM
 from benchmark.store import Sample
 from benchmark.suite import Suite, run_folder
+from benchmark.texts.generate import ask, quiet_task_manager, sample_request
+from benchmark.texts.lm import EngineLM
 from tasks import catalog
 from tasks.catalog import groups, load_problems, splits_of, task_names
 from tasks.checkpoints import inspect_checkpoint

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.item_pairs import item_differences, optimism_table
+from benchmark.analysis.item_pairs import item_differences, optimism_table
 from benchmark.stats import crossed_interval, peak_optimism, t_interval
 from tasks.errors import UserError
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import benchmark.score
-from benchmark.grades import grades_path
-from benchmark.items import COLUMNS, item_scores
+import benchmark.scoring.score
+from benchmark.scoring.grades import grades_path
+from benchmark.scoring.items import COLUMNS, item_scores
 from tasks.catalog import load_problems
 from tasks.errors import UserError
 from tasks.grading import Asked, grade_all
@@ -61,7 +61,7 @@ def test_an_item_that_could_not_be_graded_has_no_mean(out: Path, monkeypatch: py
             for one, grade in zip(asked, grade_all(asked), strict=True)
         ]
 
-    monkeypatch.setattr(benchmark.score, "grade_all", graded)
+    monkeypatch.setattr(benchmark.scoring.score, "grade_all", graded)
     all_rows(make_suite(), out)
     frame = item_scores(out, make_suite())
     assert (frame["mean"].isna() == (frame["n"] == 0)).all()
@@ -75,7 +75,7 @@ def test_items_of_a_template_share_their_cluster(out: Path, monkeypatch: pytest.
         return [replace(one, cluster="odd" if at % 2 else "") for at, one in enumerate(problems)]
 
     all_rows(make_suite(), out)
-    monkeypatch.setattr("benchmark.items.load_problems", clustered)
+    monkeypatch.setattr("benchmark.scoring.items.load_problems", clustered)
     frame = item_scores(out, make_suite())
     odd = np.arange(len(frame)) % 2 == 1  # splits have even sizes
     assert (frame["cluster"] == np.where(odd, "odd", frame["item"])).all()

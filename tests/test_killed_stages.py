@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.aggregate import content
-from benchmark.grades import grades_path
 from benchmark.rows import read_rows
+from benchmark.scoring.aggregate import content
+from benchmark.scoring.grades import grades_path
 from tests.toy import RIGHT, all_rows, find_unit, make_suite, write_suite
 
 HERE = Path(__file__).parent

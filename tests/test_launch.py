@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import launch
-from benchmark.launch import Job, run_jobs
-from benchmark.runs import looks_done
+from benchmark.jobs import launch
+from benchmark.jobs.launch import Job, run_jobs
+from benchmark.jobs.runs import looks_done
 from tasks.errors import InfrastructureError, UserError
 
 FOREVER = "import time; time.sleep(600)"
@@ -194,8 +194,8 @@ SUPERVISOR = """
 import signal
 import sys
 from pathlib import Path
-from benchmark.launch import Job, run_jobs
-from benchmark.runs import looks_done
+from benchmark.jobs.launch import Job, run_jobs
+from benchmark.jobs.runs import looks_done
 from tasks.errors import run_cli, stop_on_sigterm
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores Ctrl-C

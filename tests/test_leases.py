@@ -19,7 +19,7 @@ from benchmark.executor.leases import LEASE_S, Leases
 from benchmark.executor.local import LOOK_S, STUCK_S, LocalExecutor
 from benchmark.executor.worker import ITEM_FAILED, work
 from benchmark.executor.worklist import end_launch, new_launch
-from benchmark.launch import Ended, Job
+from benchmark.jobs.launch import Ended, Job
 from tasks.checkpoints import Checkpoint
 from tasks.errors import InfrastructureError
 

@@ -19,8 +19,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmark.generate import ask, quiet_task_manager
-from benchmark.serving import open_scoring_engine
+from benchmark.texts.generate import ask, quiet_task_manager
+from benchmark.texts.serving import open_scoring_engine
 from tasks.catalog import datasets, find_task, load_problems, scored_split, task_names
 from tasks.decoding import task_decoding
 from tasks.engines import Finish

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmark.grades import SCHEMA, Header, read_grades, write_grades
-from benchmark.measure import READ, arrange, item_clusters, item_metrics, measure
+from benchmark.scoring.grades import SCHEMA, Header, read_grades, write_grades
+from benchmark.scoring.measure import READ, arrange, item_clusters, item_metrics, measure
 from benchmark.stats import item_standard_error
 from tasks.errors import UserError
 from tasks.sampled import metric_names, sample_metrics, vote

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import curves
-from benchmark.curves import learning_curves
-from benchmark.generate import check_sets, measurable
+from benchmark.analysis import curves
+from benchmark.analysis.curves import learning_curves
 from benchmark.report import write_report
 from benchmark.rows import read_rows, to_frame
+from benchmark.texts.generate import check_sets, measurable
 from tasks.errors import UserError
 from tests.published import fetch_fixture
 from tests.toy import ENGINE, RIGHT, all_rows, make_suite, write_run, write_texts

@@ -13,7 +13,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from benchmark.runs import read_runs
+from benchmark.jobs.runs import read_runs
 from benchmark.suite import Suite, arm_commands, run_folder
 from tasks.catalog import load_problems
 from tasks.checkpoints import inspect_checkpoint

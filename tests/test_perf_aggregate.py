@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.aggregate import aggregate as to_rows
-from benchmark.items import item_scores
+from benchmark.jobs.runs import read_runs
 from benchmark.perf import aggregate
 from benchmark.perf.aggregate import growth, judge
 from benchmark.perf.synthetic import ENGINE, SAMPLES, Size, make_folder
-from benchmark.runs import read_runs
+from benchmark.scoring.aggregate import aggregate as to_rows
+from benchmark.scoring.items import item_scores
 
 
 def sized(samples: int, seconds: float, gib: float) -> dict[str, float]:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from benchmark.curves import learning_curves
-from benchmark.flips import arm_flips, flip_counts, moved_items
+from benchmark.analysis.curves import learning_curves
+from benchmark.analysis.flips import arm_flips, flip_counts, moved_items
 from benchmark.plots import draw_pictures
 from benchmark.plots.flips import draw_flips
 from benchmark.plots.forest import Effect, Scale, draw_forest

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.compare import arm_table, crossing_table, paired_differences, summarize_runs
+from benchmark.analysis.compare import arm_table, crossing_table, paired_differences, summarize_runs
 from benchmark.endpoints import Endpoints
 from benchmark.report import collect, write_report
 from benchmark.report.document import build, write

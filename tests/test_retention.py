@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.claim import check_claim, claim, drop_claim, record_engine, recorded_engine
 from benchmark.executor.devices import devices, engines
-from benchmark.retention import LEDGER, Deleted, Retention, delete, deleted_of, kept, read_ledger
+from benchmark.jobs.claim import check_claim, claim, drop_claim, record_engine, recorded_engine
+from benchmark.jobs.retention import LEDGER, Deleted, Retention, delete, deleted_of, kept, read_ledger
 from benchmark.suite import Suite
 from tasks.checkpoints import Checkpoint
 from tasks.errors import UserError

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from benchmark.executor import WorkItem
-from benchmark.runs import distinct_checkpoints, read_runs
+from benchmark.jobs.runs import distinct_checkpoints, read_runs
 from benchmark.suite import Suite, run_folder
 from tasks.errors import UserError
 from tests.toy import make_suite, write_run

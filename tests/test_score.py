@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import benchmark.grades
-import benchmark.score
-from benchmark.grades import grades_path, read_grades
+import benchmark.scoring.grades
+import benchmark.scoring.score
+from benchmark.jobs.runs import read_runs
 from benchmark.rows import read_rows
-from benchmark.runs import read_runs
-from benchmark.score import score, text_hash
+from benchmark.scoring.grades import grades_path, read_grades
+from benchmark.scoring.score import score, text_hash
 from benchmark.store import open_store
 from benchmark.store.upkeep import repair
 from tasks.catalog import find_task, load_problems
@@ -54,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(texts))
         return grade_all(texts)
 
-    monkeypatch.setattr(benchmark.score, "grade_all", counted)
+    monkeypatch.setattr(benchmark.scoring.score, "grade_all", counted)
     return sizes
 
 
@@ -283,7 +283,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, errors: int) -> list[int]:
         sizes.append(len(asked))
         return [Grade(status=Status.ERROR, answer="9", detail="no verdict")] * bad + grade_all(asked[bad:])
 
-    monkeypatch.setattr(benchmark.score, "grade_all", graded)
+    monkeypatch.setattr(benchmark.scoring.score, "grade_all", graded)
     return sizes
 
 
@@ -293,7 +293,7 @@ def test_too_many_errors_of_the_grader_end_the_scoring(out: Path, monkeypatch: p
     with pytest.raises(InfrastructureError, match=r"6 of 1080 answers .*no verdict"):
         all_rows(make_suite(), out)
     with pytest.raises(InfrastructureError, match=r"6 of 1080 answers .*no verdict"):
-        benchmark.aggregate.aggregate(make_suite(), read_runs(make_suite(), out), out, ENGINE)
+        benchmark.scoring.aggregate.aggregate(make_suite(), read_runs(make_suite(), out), out, ENGINE)
     assert not (out / "rows.jsonl").exists()
     sizes = failing(monkeypatch, 0)
     rows = all_rows(make_suite(), out)
@@ -317,9 +317,11 @@ def test_answers_are_compared_as_their_task_says(out: Path, monkeypatch: pytest.
         return [Grade(status=Status.WRONG, answer=None)] * len(asked)
 
     run_score(out)
-    monkeypatch.setattr(benchmark.score, "grade_all", graded)
+    monkeypatch.setattr(benchmark.scoring.score, "grade_all", graded)
     monkeypatch.setattr(
-        benchmark.score, "find_task", lambda name: find_task(name).model_copy(update={"answer": "text"})
+        benchmark.scoring.score,
+        "find_task",
+        lambda name: find_task(name).model_copy(update={"answer": "text"}),
     )
     assert run_score(out) == TEXTS
     assert kinds == {"text"}
@@ -327,7 +329,7 @@ def test_answers_are_compared_as_their_task_says(out: Path, monkeypatch: pytest.
 
 def test_units_are_graded_together(out: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(benchmark.score, "BATCH", 300)
+    monkeypatch.setattr(benchmark.scoring.score, "BATCH", 300)
     suite = make_suite()
     score(suite, read_runs(suite, out), out, ENGINE, lambda *counts: told.append(counts))
     assert asked == [360] * 3  # whole units of 40 and 80 until there are 300 texts

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmark import serving as module
-from benchmark.serving import Serving, reason
+from benchmark.texts import serving as module
+from benchmark.texts.serving import Serving, reason
 from tasks.checkpoints import Checkpoint, inspect_checkpoint
 from tasks.decoding import task_decoding
 from tasks.engines import Request, Sampling, WeightMismatch

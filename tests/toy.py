@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from benchmark.aggregate import aggregate
+from benchmark.jobs.runs import read_runs
 from benchmark.rows import ResultRow
-from benchmark.runs import read_runs
-from benchmark.score import score
+from benchmark.scoring.aggregate import aggregate
+from benchmark.scoring.score import score
 from benchmark.store import Sample, open_store
 from benchmark.suite import Suite, run_folder
-from benchmark.units import WantedUnit, wanted_unit
+from benchmark.texts.units import WantedUnit, wanted_unit
 from tasks.catalog import load_problems
 from tasks.checkpoints import inspect_checkpoint
 from tasks.engines import Finish

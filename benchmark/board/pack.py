@@ -14,7 +14,7 @@ from benchmark.board.entry import ArmLabel, Counts, DeclaredRun, Entry, Provenan
 from benchmark.board.reading import ENTRY, ROWS, SUMS
 from benchmark.board.texts import UnitHead, pack_texts, rows_of, texts_file
 from benchmark.rows import ResultRow, latest_rows, read_rows
-from benchmark.score import standing
+from benchmark.scoring.score import standing
 from benchmark.store import open_store
 from benchmark.suite import Suite
 from tasks.errors import UserError, closest

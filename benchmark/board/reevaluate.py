@@ -14,10 +14,10 @@ from benchmark.board.records import Reevaluated
 from benchmark.board.schedule import entry_endpoints
 from benchmark.board.texts import texts_file, unpack_texts
 from benchmark.rows import ResultRow
-from benchmark.serving import Serving
 from benchmark.stats import equivalence_p, paired_t_p
 from benchmark.store import Sample
 from benchmark.suite import Suite, run_folder
+from benchmark.texts.serving import Serving
 from tasks.catalog import find_task, load_problems
 from tasks.checkpoints import inspect_checkpoint
 from tasks.errors import UserError
@@ -127,7 +127,7 @@ def judge(found: Sequence[Pairs], engine: str, margin: float) -> tuple[Reevaluat
 
 
 def _again(opened: Opened, suite: Suite, row: ResultRow, serving: Serving, checkpoints: Path) -> Pairs:
-    from benchmark.generate import ask, quiet_task_manager
+    from benchmark.texts.generate import ask, quiet_task_manager
 
     folder = _folder(suite, checkpoints, row)
     checkpoint = inspect_checkpoint(folder)

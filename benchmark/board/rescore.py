@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from benchmark.board.texts import Answer, ItemLine, Texts
-from benchmark.measure import Columns as Numbers
-from benchmark.measure import arrange, item_clusters, measure
 from benchmark.rows import ResultRow
+from benchmark.scoring.measure import Columns as Numbers
+from benchmark.scoring.measure import arrange, item_clusters, measure
 from tasks.catalog import find_task, load_problems
 from tasks.grading import Asked, check_error_rate, grade_all
 from tasks.sampled import vote

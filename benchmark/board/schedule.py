@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from benchmark.analysis.compare import crossing_table
+from benchmark.analysis.summaries import summarize_runs
 from benchmark.board.entry import Entry
 from benchmark.board.reading import shown
-from benchmark.compare import crossing_table
 from benchmark.endpoints import Endpoints
 from benchmark.rows import ResultRow, to_frame
-from benchmark.summaries import summarize_runs
 from tasks.errors import UserError
 from tasks.settings import build_settings
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from benchmark.analysis.compare import arm_table, crossing_table, paired_differences
+from benchmark.analysis.curves import learning_curves
+from benchmark.analysis.summaries import on_axis
 from benchmark.board.check import Opened
 from benchmark.board.declared import unmeasured
 from benchmark.board.records import Level
 from benchmark.board.schedule import entry_endpoints, entry_runs
-from benchmark.compare import arm_table, crossing_table, paired_differences
-from benchmark.curves import learning_curves
 from benchmark.endpoints import MACRO
 from benchmark.rows import to_frame
-from benchmark.summaries import on_axis
 
 
 @dataclass(frozen=True, kw_only=True)

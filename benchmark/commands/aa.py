@@ -30,11 +30,11 @@ def add(commands: Commands) -> None:
 
 
 def _aa(arguments: argparse.Namespace) -> None:
-    from benchmark.aa_report import FEWEST, TRIALS, study, write_study
+    from benchmark.aa.report import FEWEST, TRIALS, study, write_study
     from benchmark.gate.results import read_results, the_arm
-    from benchmark.generate import check_sets
+    from benchmark.jobs.run import default_jobs, run_suite, usable_engine
     from benchmark.rows import read_rows, to_frame
-    from benchmark.run import default_jobs, run_suite, usable_engine
+    from benchmark.texts.generate import check_sets
 
     suite, out = chosen_suite(arguments)
     out = arguments.out or Path("results/local") / f"aa_{suite.name}"

@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
 
 def _aggregate(arguments: argparse.Namespace) -> None:
     suite, out, runs, engine = stored_texts(arguments)
-    from benchmark.aggregate import aggregate
+    from benchmark.scoring.aggregate import aggregate
 
     rows = aggregate(suite, runs, out, engine)
     print(f"{len(rows)} rows in {out / 'rows.jsonl'}")

@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 
 def _agree(arguments: argparse.Namespace) -> None:
-    from benchmark.agreement import compare_engines
+    from benchmark.texts.agreement import compare_engines
 
     left, right = arguments.engines
     text, share = compare_engines(arguments.checkpoint, arguments.tasks, left, right)

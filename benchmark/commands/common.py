@@ -12,7 +12,7 @@ from tasks.engines import EngineName
 from tasks.errors import CommandLine, UserError
 
 if TYPE_CHECKING:
-    from benchmark.runs import TrainedRun
+    from benchmark.jobs.runs import TrainedRun
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
@@ -69,7 +69,7 @@ def chosen_engine(arguments: argparse.Namespace, suite: Suite) -> str:
 
     Where nothing is named it is the one that made the folder's texts.
     """
-    from benchmark.claim import recorded_engine
+    from benchmark.jobs.claim import recorded_engine
 
     name = arguments.engine or suite.engine
     recorded = recorded_engine(folder_of(arguments, suite))
@@ -81,8 +81,8 @@ def chosen_engine(arguments: argparse.Namespace, suite: Suite) -> str:
 
 def stored_texts(arguments: argparse.Namespace) -> tuple[Suite, Path, list[TrainedRun], str]:
     """Return the suite, its folder, its runs and whose texts are read: what works without a model needs."""
-    from benchmark.generate import check_sets
-    from benchmark.runs import read_runs
+    from benchmark.jobs.runs import read_runs
+    from benchmark.texts.generate import check_sets
 
     suite, out = chosen_suite(arguments)
     check_sets(suite, allow_missing=arguments.allow_missing)
@@ -99,8 +99,8 @@ def decoding_engine(arguments: argparse.Namespace, suite: Suite) -> str:
     Raises:
         UserError: the one that is named, or that made the folder's texts, cannot be used.
     """
-    from benchmark.claim import recorded_engine
-    from benchmark.run import usable_engine
+    from benchmark.jobs.claim import recorded_engine
+    from benchmark.jobs.run import usable_engine
 
     name, out = arguments.engine or suite.engine, folder_of(arguments, suite)
     recorded = recorded_engine(out)

@@ -131,7 +131,7 @@ def _default_out(suite: Suite) -> Path:
 def _judge(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out: Path) -> Judgement:
     from benchmark.gate.baseline import read_baseline
     from benchmark.gate.flow import claim, gate_folder, gate_suite, run_part
-    from benchmark.run import default_jobs, usable_engine
+    from benchmark.jobs.run import default_jobs, usable_engine
 
     baseline = read_baseline(arguments.baseline or Path("results/baselines") / f"{suite.name}.json")
     if folder:
@@ -157,7 +157,7 @@ def _write(arguments: argparse.Namespace, suite: Suite, folder: Path | None, out
     from benchmark.gate.integrity import check_integrity
     from benchmark.gate.results import read_results
     from benchmark.gate.stops import IntegrityError
-    from benchmark.run import default_jobs, usable_engine
+    from benchmark.jobs.run import default_jobs, usable_engine
 
     if arguments.allow_changed:
         raise UserError("--allow-changed: a baseline is compared with nothing; leave it out")

@@ -74,6 +74,6 @@ def _item_scores(out: Path, suite: Suite) -> pd.DataFrame | None:
     """Return what each checkpoint scored on each item; None where rows alone were copied."""
     if not (out / "grades").is_dir():
         return None
-    from benchmark.items import item_scores
+    from benchmark.scoring.items import item_scores
 
     return item_scores(out, suite)

@@ -28,11 +28,11 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     """Refuse what can be refused, the quickest checks first; the folder is claimed when nothing is left."""
     suite, out = chosen_suite(arguments)
-    from benchmark.claim import check_claim
-    from benchmark.generate import check_sets
-    from benchmark.plan import amounts, ask_trainers, check_asking, count_done, describe, table
-    from benchmark.run import default_jobs, run_suite
+    from benchmark.jobs.claim import check_claim
+    from benchmark.jobs.plan import amounts, ask_trainers, check_asking, count_done, describe, table
+    from benchmark.jobs.run import default_jobs, run_suite
     from benchmark.store import open_store
+    from benchmark.texts.generate import check_sets
 
     check_sets(suite, allow_missing=arguments.allow_missing)
     check_claim(out, suite)

@@ -17,9 +17,9 @@ def add(commands: Commands) -> None:
 
 def _score(arguments: argparse.Namespace) -> None:
     suite, out, runs, engine = stored_texts(arguments)
-    from benchmark.changes import grader_changes
-    from benchmark.progress import progress
-    from benchmark.score import score
+    from benchmark.jobs.progress import progress
+    from benchmark.scoring.changes import grader_changes
+    from benchmark.scoring.score import score
 
     with progress() as show:
         stage = show.stage("score", 0, "units")

@@ -43,7 +43,7 @@ class Failure:
 
 
 class Executor(Protocol):
-    """Workers at work on items. It is an `Activity` of `benchmark.launch`: looked after until it is done."""
+    """Workers at work on items: an `Activity` of `benchmark.jobs.launch`, looked after until it is done."""
 
     def add(self, items: Sequence[WorkItem]) -> None:
         """Put more items on the list; ones that are on it already change nothing."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.executor import WorkItem
-from benchmark.generate import generate_unit, measurable, sample_request, wanted_samples
-from benchmark.serving import Serving
 from benchmark.store import Sample, Store, Writer, sample_key
 from benchmark.suite import Suite
+from benchmark.texts.generate import generate_unit, measurable, sample_request, wanted_samples
+from benchmark.texts.serving import Serving
 from tasks.checkpoints import Checkpoint
 from tasks.errors import UserError
 

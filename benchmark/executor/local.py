@@ -11,8 +11,8 @@ from benchmark.executor import Failure, WorkItem
 from benchmark.executor.leases import Leases
 from benchmark.executor.worker import ITEM_FAILED
 from benchmark.executor.worklist import end_launch, new_launch
-from benchmark.launch import Children, Ended, Job, check, on_device
-from benchmark.progress import say
+from benchmark.jobs.launch import Children, Ended, Job, check, on_device
+from benchmark.jobs.progress import say
 from tasks.errors import INFRASTRUCTURE, USAGE, InfrastructureError
 
 IDLE_DEATHS = 2

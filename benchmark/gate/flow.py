@@ -14,7 +14,7 @@ from benchmark.gate.integrity import check_integrity, check_settings
 from benchmark.gate.judge import Judgement, judge
 from benchmark.gate.results import Results, protocol_digest, read_metrics, read_results, the_arm
 from benchmark.gate.stops import IntegrityError, TooLittleError
-from benchmark.run import run_suite
+from benchmark.jobs.run import run_suite
 from benchmark.suite import Suite, run_folder
 from tasks.errors import InfrastructureError, UserError
 from tasks.files import write_json

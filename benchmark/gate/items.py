@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.items import item_scores
+from benchmark.scoring.items import item_scores
 from benchmark.suite import BASE, Suite
 from tasks.errors import UserError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmark.generate import generate_unit, sample_request
 from benchmark.perf.cases import RACES, suite_of
-from benchmark.serving import Serving
 from benchmark.store import open_store, sample_key
+from benchmark.texts.generate import generate_unit, sample_request
+from benchmark.texts.serving import Serving
 from tasks.catalog import find_task, load_problems
 from tasks.checkpoints import inspect_checkpoint
 from tasks.errors import run_cli

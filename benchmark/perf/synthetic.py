@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save_file
 
-from benchmark.grades import Header, grades_path, write_grades
-from benchmark.runs import read_runs
+from benchmark.jobs.runs import read_runs
+from benchmark.scoring.grades import Header, grades_path, write_grades
 from benchmark.suite import Suite, load_suite, run_folder
-from benchmark.units import WantedUnit, wanted_units
+from benchmark.texts.units import WantedUnit, wanted_units
 from tasks.catalog import load_problems
 from tasks.files import write_text
 from tasks.grading import GRADER_VERSION

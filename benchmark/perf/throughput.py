@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.generate import generate_unit
 from benchmark.perf.cases import policy_of, suite_of
 from benchmark.perf.ratios import share
-from benchmark.serving import Serving
 from benchmark.store import open_store
+from benchmark.texts.generate import generate_unit
+from benchmark.texts.serving import Serving
 from tasks.catalog import load_problems
 from tasks.checkpoints import inspect_checkpoint
 from tasks.engines import Sampling

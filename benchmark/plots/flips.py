@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from benchmark.analysis.flips import arm_flips, flip_counts, moved_items
 from benchmark.filenames import file_stem
-from benchmark.flips import arm_flips, flip_counts, moved_items
 from benchmark.plots.style import CHARACTER_INCHES, LEGEND, dress, save, short
 
 MOST_ITEMS = 40

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.curves import learning_curves
+from benchmark.analysis.curves import learning_curves
 from benchmark.filenames import file_stem
 from benchmark.plots.flips import draw_flips
 from benchmark.plots.forest import Effect, Scale, draw_forest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmark.analysis.summaries import on_axis
 from benchmark.endpoints import MACRO
 from benchmark.filenames import file_stem
 from benchmark.report.claims import NOUNS, task_name
@@ -12,7 +13,6 @@ from benchmark.report.published import published_cell
 from benchmark.report.results import Results
 from benchmark.report.table import MISSING, Column, Table, number, percent, plain, points
 from benchmark.stats import Interval
-from benchmark.summaries import on_axis
 
 ARM = Column("arm", "arm", plain)
 TASK = Column("task", "task", plain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark.curves import BASE, COUNTS
+from benchmark.analysis.curves import BASE, COUNTS
 from benchmark.report.arms import ARM, TASK
 from benchmark.report.results import Results
 from benchmark.report.table import Column, Show, Table, absent, plain

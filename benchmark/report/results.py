@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark.compare import arm_table, crossing_table, paired_differences, summarize_runs
+from benchmark.analysis.compare import arm_table, crossing_table, paired_differences, summarize_runs
+from benchmark.analysis.item_pairs import item_differences, optimism_table
 from benchmark.endpoints import MACRO, Endpoints
-from benchmark.item_pairs import item_differences, optimism_table
 from tasks.catalog import groups
 
 ALL_TASKS = "mean of all tasks"

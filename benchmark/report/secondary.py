@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.curves import BASE
+from benchmark.analysis.curves import BASE
+from benchmark.analysis.summaries import on_axis
 from benchmark.endpoints import MACRO
 from benchmark.report.arms import ARM, COUNTS, TASK
 from benchmark.report.claims import NOUNS
 from benchmark.report.results import Results
 from benchmark.report.table import Column, Table, absent, number, percent, plain
 from benchmark.stats import MIN_SEEDS, Interval, improvement_interval, iqm_interval, variance_parts
-from benchmark.summaries import on_axis
 
 
 def robust_table(results: Results) -> Table | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.curves import BASE
+from benchmark.analysis.curves import BASE
 from benchmark.endpoints import MACRO
 from benchmark.report.claims import NOUNS, sentence, task_name
 from benchmark.report.results import Results

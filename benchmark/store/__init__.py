@@ -30,8 +30,8 @@ the torn end of its shard, a last block that is cut short or does not fit its ch
 written. Everything else that does not fit stops a reader with one line that names file, place and repair:
 nothing is skipped in silence. The same sample twice is one. Where two texts of one sample differ, readers get
 both, the smaller line first, whatever the files are called and whoever was first; the one that has a grade
-stands, else the smaller (`benchmark.score.standing`), and rows count such samples. Nothing depends on a
-clock. There is no index on the disk: headers are read when a store is opened, samples when asked for.
+stands, else the smaller (`benchmark.scoring.score.standing`), and rows count such samples. Nothing depends
+on a clock. There is no index on the disk: headers are read when a store is opened, samples when asked for.
 """
 
 from __future__ import annotations

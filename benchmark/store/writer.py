@@ -36,7 +36,7 @@ class Writer:
         """Add a block; it is on the disk when this returns.
 
         Args:
-            request: everything that decides the texts (`benchmark.generate.sample_request`).
+            request: everything that decides the texts (`benchmark.texts.generate.sample_request`).
             effective: what the engine says it did.
             samples: of this request, at least one.
 

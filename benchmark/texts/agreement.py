@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark.generate import ask, quiet_task_manager
-from benchmark.serving import open_scoring_engine
 from benchmark.store import Sample
+from benchmark.texts.generate import ask, quiet_task_manager
+from benchmark.texts.serving import open_scoring_engine
 from tasks.catalog import expand_tasks, find_task, load_problems, scored_split
 from tasks.checkpoints import inspect_checkpoint
 from tasks.decoding import task_decoding

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmark.grades import Header, grades_of
-from benchmark.measure import READ, Columns, arrange, item_clusters, measure, not_measured
+from benchmark.jobs.runs import TrainedRun
 from benchmark.rows import ResultRow, append_rows, identity, read_rows
-from benchmark.runs import TrainedRun
-from benchmark.score import FAILURES, Failures
+from benchmark.scoring.grades import Header, grades_of
+from benchmark.scoring.measure import READ, Columns, arrange, item_clusters, measure, not_measured
+from benchmark.scoring.score import FAILURES, Failures
 from benchmark.suite import BASE, Suite
-from benchmark.units import WantedUnit, wanted_unit
+from benchmark.texts.units import WantedUnit, wanted_unit
 from tasks.catalog import load_problems, missing_sets, task_version
 from tasks.errors import UserError
 from tasks.files import in_turn

@@ -11,16 +11,16 @@ import numpy as np
 
 from benchmark.executor import Executor
 from benchmark.executor.answer import work_items
-from benchmark.generate import measurable
-from benchmark.grades import grades_of
-from benchmark.measure import READ, arrange
-from benchmark.progress import Stage
-from benchmark.retention import Deleted, delete, deleted_of, kept, sweep_deleted
-from benchmark.runs import TrainedRun, read_record, sound, step_folders
-from benchmark.score import grade_units
+from benchmark.jobs.progress import Stage
+from benchmark.jobs.retention import Deleted, delete, deleted_of, kept, sweep_deleted
+from benchmark.jobs.runs import TrainedRun, read_record, sound, step_folders
+from benchmark.scoring.grades import grades_of
+from benchmark.scoring.measure import READ, arrange
+from benchmark.scoring.score import grade_units
 from benchmark.store import open_store
 from benchmark.suite import Suite, run_folder
-from benchmark.units import wanted_unit
+from benchmark.texts.generate import measurable
+from benchmark.texts.units import wanted_unit
 from tasks.catalog import load_problems
 from tasks.checkpoints import Checkpoint
 from tasks.errors import UserError
@@ -47,7 +47,7 @@ class _Followed:
 
 
 class Follower:
-    """Watches run folders and keeps an executor busy; an `Activity` of `benchmark.launch`."""
+    """Watches run folders and keeps an executor busy; an `Activity` of `benchmark.jobs.launch`."""
 
     def __init__(
         self,

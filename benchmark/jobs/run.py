@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.aggregate import aggregate
-from benchmark.changes import grader_changes
-from benchmark.claim import claim, drop_claim, make_folder, record_engine
 from benchmark.executor import Executor, Failure
 from benchmark.executor.answer import work_items
 from benchmark.executor.devices import devices, engines
 from benchmark.executor.local import LocalExecutor
-from benchmark.follow import Follower, not_done, retain
-from benchmark.grades import graders
-from benchmark.launch import Job, Queue, drive
-from benchmark.progress import Stage, progress, say, tell
-from benchmark.runs import TrainedRun, distinct_checkpoints, is_done, looks_done, read_runs
-from benchmark.score import grade_units, score
+from benchmark.jobs.claim import claim, drop_claim, make_folder, record_engine
+from benchmark.jobs.follow import Follower, not_done, retain
+from benchmark.jobs.launch import Job, Queue, drive
+from benchmark.jobs.progress import Stage, progress, say, tell
+from benchmark.jobs.runs import TrainedRun, distinct_checkpoints, is_done, looks_done, read_runs
+from benchmark.scoring.aggregate import aggregate
+from benchmark.scoring.changes import grader_changes
+from benchmark.scoring.grades import graders
+from benchmark.scoring.score import grade_units, score
 from benchmark.store import open_store
 from benchmark.suite import Suite, run_folder, train_command
-from benchmark.units import wanted_units
+from benchmark.texts.units import wanted_units
 from tasks.checkpoints import Checkpoint
 from tasks.engines.select import INSTALL
 from tasks.errors import InfrastructureError, UserError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from benchmark.generate import measurable, sample_request
-from benchmark.runs import TrainedRun, distinct_checkpoints
+from benchmark.jobs.runs import TrainedRun, distinct_checkpoints
 from benchmark.store import sample_key
 from benchmark.suite import Suite
+from benchmark.texts.generate import measurable, sample_request
 from tasks.checkpoints import Checkpoint
 from tasks.schema import Split
 

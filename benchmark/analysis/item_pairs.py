@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.curves import BASE
+from benchmark.analysis.curves import BASE
 from benchmark.stats import MIN_DRAWS, Interval, crossed_interval, peak_optimism, t_interval
 from tasks.errors import UserError, closest
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.aa import Alarms, false_alarms, seeds_needed
-from benchmark.aa_endpoints import endpoint_alarms
+from benchmark.aa.endpoints import endpoint_alarms
+from benchmark.aa.study import Alarms, false_alarms, seeds_needed
 from benchmark.gate.decide import LOOKS, MARGIN
 from benchmark.gate.results import Results, auc, final
 from benchmark.stats import minimum_detectable_effect, t_interval, variance_components

@@ -11,10 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmark.generate import measurable, sample_request, wanted_samples
-from benchmark.runs import is_done
+from benchmark.jobs.runs import is_done
 from benchmark.store import Store
 from benchmark.suite import Suite, check_command, run_folder
+from benchmark.texts.generate import measurable, sample_request, wanted_samples
 from tasks.catalog import missing_sets
 from tasks.checkpoints import Checkpoint
 from tasks.errors import USAGE, InfrastructureError, UserError
@@ -102,7 +102,7 @@ def check_asking(suite_words: Sequence[str], outlook: Outlook) -> None:
     """
     for policy, task, tokens in outlook.asks:
         words = [*suite_words, "--policy", policy, "--train", task, str(tokens)]
-        command = [sys.executable, "-m", "benchmark.asking", *words]
+        command = [sys.executable, "-m", "benchmark.jobs.asking", *words]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             _answer("how the policy is asked", process)

@@ -61,7 +61,7 @@ class Header:
     """What a file of grades says about itself."""
 
     request: dict[str, Any]
-    """What the texts were asked with (`benchmark.generate.sample_request`)."""
+    """What the texts were asked with (`benchmark.texts.generate.sample_request`)."""
     effective: list[dict[str, Any]]
     """What the engine says it did, one for each block of texts."""
     grader: str

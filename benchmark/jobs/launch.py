@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from benchmark.progress import Stage, progress, say
+from benchmark.jobs.progress import Stage, progress, say
 from tasks.errors import USAGE, InfrastructureError, UserError
 
 POLL_S = 0.2

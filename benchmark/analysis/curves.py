@@ -21,6 +21,9 @@ RUN = ["task", "arm", "seed"]
 
 COUNTS = ("n_truncated", "n_unparsed", "n_ungraded")
 
+MEASURED = {"tokens": "tokens", "seconds": "train_s", "device": "device"}
+"""Other columns of a curve, and the columns of the test row that they come from."""
+
 Cell = tuple[str, str, int | None, int, str]
 """(task, arm, seed, step, split)."""
 
@@ -65,28 +68,34 @@ def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str 
     points = []
     for task in on_split["test"]:
         steps = sorted({0} | {step for name, _, _, step, _ in cells if name == task})
-        chosen_on = on_split["validation"] if is_test_set(task) else [task]
-        if not chosen_on:
-            raise UserError(
-                f"task {task!r}: no task has validation rows, so no checkpoint can be chosen without looking "
-                "at the test split; add a task with a validation split to the suite"
-            )
+        chosen_on = _chosen_on(task, on_split["validation"])
         for arm, seed in runs:
             for step in steps:
                 who = (arm, seed, step) if step else (BASE, None, 0)
                 test = _cell(cells, (task, *who, "test"), metric, suite)
-                validation = [
-                    _cell(cells, (name, *who, "validation"), metric, suite)["value"] for name in chosen_on
-                ]
-                points.append(
-                    {"task": task, "arm": arm, "seed": seed, "step": step}
-                    | {"validation": float(np.mean(validation)), "test": test["value"]}
-                    | {"n_items": test["n_items"], "n_completions": test["n_items"] * test["n_samples"]}
-                    | {name: test[name] for name in COUNTS}
-                    | {"higher_is_better": test["higher_is_better"]}
-                    | {"tokens": test["tokens"], "seconds": test["train_s"], "device": test["device"]}
-                )
+                validation = [_cell(cells, (name, *who, "validation"), metric, suite) for name in chosen_on]
+                name = {"task": task, "arm": arm, "seed": seed, "step": step}
+                points.append(name | _point(test, validation))
     return pd.DataFrame(points)
+
+
+def _chosen_on(task: str, with_validation: list[str]) -> list[str]:
+    """Return the tasks on whose validation split the checkpoint of a task is chosen."""
+    chosen_on = with_validation if is_test_set(task) else [task]
+    if not chosen_on:
+        raise UserError(
+            f"task {task!r}: no task has validation rows, so no checkpoint can be chosen without looking "
+            "at the test split; add a task with a validation split to the suite"
+        )
+    return chosen_on
+
+
+def _point(test: dict[str, Any], validation: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what `learning_curves` says about one checkpoint."""
+    values = {"validation": float(np.mean([row["value"] for row in validation])), "test": test["value"]}
+    sizes = {"n_items": test["n_items"], "n_completions": test["n_items"] * test["n_samples"]}
+    counts = {name: test[name] for name in (*COUNTS, "higher_is_better")}
+    return values | sizes | counts | {name: test[of] for name, of in MEASURED.items()}
 
 
 def macro_curves(curves: pd.DataFrame) -> pd.DataFrame:

@@ -16,14 +16,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.generate import check_alike
-from benchmark.grades import SCHEMA, Header, graders, grades_of, grades_path, read_grades, write_grades
-from benchmark.measure import check_counts
-from benchmark.progress import tell
-from benchmark.runs import TrainedRun
+from benchmark.jobs.progress import tell
+from benchmark.jobs.runs import TrainedRun
+from benchmark.scoring.grades import (
+    SCHEMA,
+    Header,
+    graders,
+    grades_of,
+    grades_path,
+    read_grades,
+    write_grades,
+)
+from benchmark.scoring.measure import check_counts
 from benchmark.store import Sample, Store, Unit, open_store
 from benchmark.suite import Suite
-from benchmark.units import WantedUnit, wanted_units
+from benchmark.texts.generate import check_alike
+from benchmark.texts.units import WantedUnit, wanted_units
 from tasks.catalog import find_task, load_problems
 from tasks.errors import InfrastructureError, UserError
 from tasks.files import in_turn, sweep
@@ -38,7 +46,7 @@ FAILURES = ("item", "status", "detail")
 Report = Callable[[int, int, int], None]
 """Called with units done, units in all, and texts graded now."""
 Line = dict[str, Any]
-"""One sample's grade: a value for every column of `benchmark.grades.SCHEMA`."""
+"""One sample's grade: a value for every column of `benchmark.scoring.grades.SCHEMA`."""
 
 
 def score(

@@ -48,7 +48,7 @@ def build_requests(
         split: of the task.
         decoding: how, and how many samples of each item.
         tokenizer: writes the prompts.
-        manager: knows our tasks (`benchmark.generate.quiet_task_manager`).
+        manager: knows our tasks (`benchmark.texts.generate.quiet_task_manager`).
 
     Returns:
         Item by item, the samples of an item side by side.

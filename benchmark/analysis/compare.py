@@ -1,7 +1,7 @@
 """Summaries of runs into one table of arms, times to levels and paired differences between arms.
 
 The unit of inference is the training seed, paired across arms; items are fixed ("on these items").
-`benchmark.item_pairs` makes the other statement ("on items like these"); the two never share a row.
+`benchmark.analysis.item_pairs` makes the other statement ("on items like these"); the two never share a row.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from benchmark.analysis.summaries import on_axis, summarize_runs
+from benchmark.analysis.time_pairs import Pairs, levels_of, speed_pairs, time_pairs, too_late
 from benchmark.endpoints import MACRO, Axis, Endpoints
 from benchmark.stats import (
     Interval,
@@ -23,8 +25,6 @@ from benchmark.stats import (
     sign_flip_p,
     t_interval,
 )
-from benchmark.summaries import on_axis, summarize_runs
-from benchmark.time_pairs import Pairs, levels_of, speed_pairs, time_pairs, too_late
 from tasks.errors import UserError, closest
 
 __all__ = ["ENDPOINTS", "arm_table", "crossing_table", "paired_differences", "summarize_runs"]

@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from benchmark.aggregate import make_rows
-from benchmark.grades import graders, grades_of
-from benchmark.items import scores_of
+from benchmark.jobs.runs import TrainedRun
 from benchmark.report.document import build
 from benchmark.report.files import as_records
 from benchmark.report.results import collect
 from benchmark.report.table import MISSING, Table
 from benchmark.rows import to_frame
-from benchmark.runs import TrainedRun
-from benchmark.score import Failures
+from benchmark.scoring.aggregate import make_rows
+from benchmark.scoring.grades import graders, grades_of
+from benchmark.scoring.items import scores_of
+from benchmark.scoring.score import Failures
 from benchmark.suite import Suite
-from benchmark.units import WantedUnit, wanted_units
+from benchmark.texts.units import WantedUnit, wanted_units
 from tasks.errors import UserError
 from tasks.grading import GRADER_VERSION
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from benchmark.analysis.summaries import on_axis
 from benchmark.endpoints import Axis
 from benchmark.stats import speed_log_ratios
-from benchmark.summaries import on_axis
 
 
 @dataclass(frozen=True)

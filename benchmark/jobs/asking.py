@@ -1,6 +1,6 @@
-"""Can a policy be asked what a suite asks? `python -m benchmark.asking SUITE --policy FOLDER`.
+"""Can a policy be asked what a suite asks? `python -m benchmark.jobs.asking SUITE --policy FOLDER`.
 
-Started by `benchmark.plan` before anything is trained, as a process of its own: it loads tokenizers.
+Started by `benchmark.jobs.plan` before anything is trained, as a process of its own: it loads tokenizers.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmark.generate import measurable
-from benchmark.serving import SPARE_TOKENS
 from benchmark.suite import Suite, load_suite
+from benchmark.texts.generate import measurable
+from benchmark.texts.serving import SPARE_TOKENS
 from tasks.asking import read_json
 from tasks.catalog import load_problems
 from tasks.checkpoints import model_folder
@@ -24,7 +24,7 @@ from tasks.schema import Split
 
 def main() -> None:
     """Check a policy, and print an empty JSON object when it can be asked everything."""
-    parser = CommandLine(prog="python -m benchmark.asking", description=__doc__)
+    parser = CommandLine(prog="python -m benchmark.jobs.asking", description=__doc__)
     parser.add_argument("suite")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--policy", type=Path, required=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.grades import grades_path, read_grades
-from benchmark.measure import READ, Samples, arrange, item_clusters
 from benchmark.rows import ResultRow, latest_rows, read_rows
+from benchmark.scoring.grades import grades_path, read_grades
+from benchmark.scoring.measure import READ, Samples, arrange, item_clusters
 from benchmark.suite import Suite
 from tasks.catalog import load_problems
 from tasks.grading import GRADER_VERSION

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.retention import deleted_of
+from benchmark.jobs.retention import deleted_of
 from benchmark.suite import Suite, run_folder
 from tasks.checkpoints import Checkpoint, check_asking, check_tokenizer, inspect_checkpoint
 from tasks.errors import UserError

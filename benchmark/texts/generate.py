@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from benchmark.serving import Serving
 from benchmark.store import Sample
 from benchmark.suite import Suite
+from benchmark.texts.serving import Serving
 from tasks.catalog import find_task, items_digest, load_problems, missing_sets
 from tasks.checkpoints import Checkpoint
 from tasks.decoding import Decoding
@@ -26,7 +26,7 @@ from tasks.schema import Split
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
-    from benchmark.lm import Ask
+    from benchmark.texts.lm import Ask
 
 ROUNDS_ON_CPU, ROUNDS = 4, 64
 """A block is this many times `max_sequences` completions: 1024 on a CPU and 16384 on a GPU where a suite says
@@ -162,7 +162,7 @@ def generate_unit(
     Raises:
         InfrastructureError: no room on the disk; the blocks before are safe.
     """
-    from benchmark.lm import EngineLM
+    from benchmark.texts.lm import EngineLM
 
     engine, decoding = serving.engine, suite.decoding(task)
     request = sample_request(suite, checkpoint, task, split, engine.name)
@@ -198,7 +198,7 @@ class _Asking:
 @lru_cache(maxsize=64)
 def _requests(task: str, split: Split, items: str, decoding: Decoding, asking: _Asking) -> list[Ask]:
     """Build the requests of a split once for all checkpoints; it takes as long as a small engine does."""
-    from benchmark.lm import build_requests
+    from benchmark.texts.lm import build_requests
 
     del items  # the digest: other items are other requests
     return build_requests(task, split, decoding, asking.tokenizer, quiet_task_manager())
@@ -221,7 +221,7 @@ def ask(
     task: str, split: Split, decoding: Decoding, engine: Engine, tokenizer: Any, manager: TaskManager
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Answer one split at once and store nothing; returns its samples and what the engine says it did."""
-    from benchmark.lm import EngineLM, build_requests
+    from benchmark.texts.lm import EngineLM, build_requests
 
     model = EngineLM(engine, tokenizer, decoding.sampling)
     answered = model.answer(build_requests(task, split, decoding, tokenizer, manager))

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from benchmark.aa import Alarms, count_alarms
+from benchmark.aa.study import Alarms, count_alarms
+from benchmark.analysis.compare import paired_differences
+from benchmark.analysis.curves import BASE
+from benchmark.analysis.summaries import summarize_runs
 from benchmark.board.ties import tied_sets
-from benchmark.compare import paired_differences
-from benchmark.curves import BASE
 from benchmark.endpoints import MACRO, Endpoints, Reference
-from benchmark.summaries import summarize_runs
 
 ENTRIES = 4
 """Rows of one leaderboard, as many disjoint sets of seeds."""

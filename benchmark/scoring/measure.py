@@ -43,7 +43,7 @@ def arrange(table: pa.Table, problems: Sequence[Problem], count: int, what: str)
     Missing is not wrong: every item must have exactly its samples before any mean is taken.
 
     Args:
-        table: the columns `READ` of `benchmark.grades`.
+        table: the columns `READ` of `benchmark.scoring.grades`.
         problems: of the split, all of them.
         count: samples per item.
         what: names the unit in errors.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.curves import COUNTS, RUN, learning_curves, macro_curves
+from benchmark.analysis.curves import COUNTS, RUN, learning_curves, macro_curves
 from benchmark.endpoints import Axis, Endpoints, check_endpoints
 from benchmark.stats import collapsed, crossing, last_mean, normalised_auc, value_at
 

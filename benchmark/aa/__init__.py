@@ -1,0 +1,1 @@
+"""The A/A study: the same arm against itself."""

@@ -1,0 +1,1 @@
+"""Result rows to learning curves, runs to numbers, arms to differences."""

@@ -1,0 +1,1 @@
+"""Texts to grades, grades to result rows: no model."""
