@@ -23,6 +23,7 @@ from benchmark.stats import (
     variance_components,
     variance_parts,
 )
+from benchmark.stats.peak import binomial_sum
 
 CLOSE = {"rel": 1e-9, "abs": 1e-12}
 
@@ -167,6 +168,19 @@ def test_optimism_matches_drawing_every_item_by_itself():
     assert found.expected == pytest.approx(most.mean() - p.mean(), abs=0.002)
     assert found.raw_max == pytest.approx((right / n).mean(axis=1).max(), **CLOSE)
     assert found.p_equal == pytest.approx(np.mean(most >= found.raw_max - 1e-12), abs=0.015)
+
+
+@pytest.mark.parametrize(("n", "items"), [(1, 1), (1, 2), (5, 4), (16, 40), (3, 300), (8, 3)])
+def test_the_law_of_a_sum_of_binomials_is_their_convolution(n, items):
+    p = np.random.default_rng(items).integers(0, 9, items) / 8  # some of them certain
+    law = np.ones(1)
+    for one in p:
+        law = np.convolve(law, scipy_stats.binom.pmf(np.arange(n + 1), n, one))
+    assert binomial_sum(n, p) == pytest.approx(law, abs=1e-14)
+
+
+def test_a_sum_of_certain_items_is_certain():
+    assert binomial_sum(4, np.array([0.0, 1.0, 1.0])) == pytest.approx(np.eye(13)[8], abs=1e-14)
 
 
 def test_a_checkpoint_that_is_better_is_seen():

@@ -6,8 +6,6 @@ Two statements that never share a row: "these items" (other seeds, the items fix
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -152,17 +150,18 @@ def optimism_table(
     """
     rows = items[(items["split"] == split) & (items["arm"] != BASE) & (items["step"] > 0)]
     runs = list(rows.groupby(["task", "arm", "seed"]))
-    # a generator for each run: the draws do not depend on how many threads there are
-    with ThreadPoolExecutor() as threads:
-        records = list(threads.map(partial(_optimism_of_run, draws=draws), runs, generator.spawn(len(runs))))
+    children = generator.spawn(len(runs))
+    records = [
+        _optimism_of_run(name, run, child, draws) for (name, run), child in zip(runs, children, strict=True)
+    ]
     columns = ["task", "arm", "seed", "raw_max", "optimism", "p_equal", "n_checkpoints", "n_items"]
     return pd.DataFrame(records, columns=[*columns, "n_left_out"])
 
 
 def _optimism_of_run(
-    named: tuple[tuple[str, str, int], pd.DataFrame], generator: np.random.Generator, *, draws: int
+    name: tuple[str, str, int], run: pd.DataFrame, generator: np.random.Generator, draws: int
 ) -> dict[str, Any]:
-    (task, arm, seed), run = named
+    task, arm, seed = name
     mean = run.pivot(index="step", columns="item", values="mean")
     n = run.pivot(index="step", columns="item", values="n").fillna(0)
     kept = (n > 0).all()

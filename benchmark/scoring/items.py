@@ -17,7 +17,8 @@ from tasks.catalog import load_problems
 from tasks.grading import GRADER_VERSION
 from tasks.schema import Problem
 
-COLUMNS = ("arm", "seed", "step", "task", "split", "item", "cluster", "n", "mean")
+PLACE = ("arm", "seed", "step", "task", "split")
+COLUMNS = (*PLACE, "item", "cluster", "n", "mean")
 
 
 def item_scores(out: Path, suite: Suite) -> pd.DataFrame:
@@ -39,10 +40,20 @@ def scores_of(
     out: Path, suite: Suite, rows: Iterable[ResultRow], grader: str = GRADER_VERSION
 ) -> pd.DataFrame:
     """Return what `item_scores` does for rows that are given, by one version of the grader."""
-    units = _units(out, suite, rows, grader)
-    parts = [_of_unit(row, samples, problems) for row, samples, problems in units]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
-    return frame.astype({"seed": "Int64", "step": "int64", "n": "int64", "mean": "float64"})
+    places, sizes, items, clusters = [], [], [], []
+    counts, means = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+    for row, samples, problems in _units(out, suite, rows, grader):
+        names = [problem.id for problem in problems]
+        n_i, mean_i = _of_items(samples)
+        places.append(row.model_dump(include=set(PLACE)))
+        sizes.append(len(problems))
+        items += names
+        clusters += item_clusters(problems) or names
+        counts.append(n_i)
+        means.append(mean_i)
+    frame = pd.DataFrame(places, columns=list(PLACE)).astype({"seed": "Int64", "step": "int64"})
+    frame = frame.loc[frame.index.repeat(sizes)].reset_index(drop=True)
+    return frame.assign(item=items, cluster=clusters, n=np.concatenate(counts), mean=np.concatenate(means))
 
 
 def _units(
@@ -60,19 +71,8 @@ def _units(
         yield row, arrange(table, problems, row.n_samples, str(path)), problems
 
 
-def _of_unit(row: ResultRow, samples: Samples, problems: list[Problem]) -> pd.DataFrame:
-    items = [problem.id for problem in problems]
+def _of_items(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many samples of each item were graded, and its accuracy over them."""
     n_i = (~np.isnan(samples.score_ik)).sum(axis=1)
     right_i = np.nansum(samples.score_ik, axis=1)
-    values = {
-        "arm": row.arm,
-        "seed": pd.NA if row.seed is None else row.seed,
-        "step": row.step,
-        "task": row.task,
-        "split": row.split,
-        "item": items,
-        "cluster": item_clusters(problems) or items,
-        "n": n_i,
-        "mean": np.where(n_i > 0, right_i / np.maximum(n_i, 1), np.nan),
-    }
-    return pd.DataFrame(values).astype({"seed": "Int64"})
+    return n_i, np.where(n_i > 0, right_i / np.maximum(n_i, 1), np.nan)
