@@ -1,7 +1,7 @@
 """One engine for many checkpoints: `python -m benchmark.perf.engine --out results/perf [CASE]`.
 
 - `embedded`, `smollm2`: checkpoints x tasks through our path (one engine, swaps, proofs, store) against one
-  run of the `lm_eval` command with its vLLM backend for each checkpoint, started in turns.
+  run of the `lm_eval` command with its vLLM backend for each checkpoint, started in turns, both on all cores.
 - `throughput`: tokens per second of generation through our path against a bare `LLM.generate` of the same
   prompts with the same sampling, in turns, on the same engine.
 
