@@ -16,6 +16,7 @@ from tasks.catalog import expand_tasks, splits_of
 from tasks.decoding import Decoding, task_decoding
 from tasks.engines import Dtype, EngineName
 from tasks.errors import closest
+from tasks.majority import MOST_SAMPLES
 from tasks.schema import SCORED, Split
 from tasks.settings import Settings, build_settings, load_settings, named_file, read_toml
 
@@ -67,7 +68,7 @@ class Suite(Settings):
     temperature: float | None = Field(default=None, ge=0)
     """0 is greedy; every task's own where nothing is given, like the three keys below."""
     top_p: float | None = Field(default=None, gt=0, le=1)
-    samples: int | None = Field(default=None, ge=1)
+    samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
     """Completions per item."""
     max_new_tokens: int | None = Field(default=None, gt=0)
     """Longest completion."""

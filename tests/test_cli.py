@@ -55,8 +55,10 @@ def call(here: Path, words: str | list[str], *paths: Path) -> subprocess.Complet
         ("benchmark run embedded --set seed=[0]", ["unknown key 'seed'", "did you mean 'seeds'?"]),
         ("benchmark run embedded --set seeds", ["--set 'seeds'", "want key=value"]),
         ("benchmark run embedded --engine vlm", ["--engine", "'vlm'", "vllm"]),
-        ("benchmark run embedded --jobs 0", ["--jobs", "0 is too few, want 1 or more"]),
-        ("benchmark generate embedded --jobs 0", ["--jobs", "0 is too few, want 1 or more"]),
+        ("benchmark run embedded --jobs 0", ["--jobs", "'0': want a whole number, 1 or more"]),
+        ("benchmark generate embedded --jobs abc", ["--jobs", "'abc': want a whole number, 1 or more"]),
+        ("benchmark run embedded --set samples=1001", ["samples", "less than or equal to 1000"]),
+        ("benchmark gate gate --reason because", ["--reason", "add --write-baseline FILE"]),
         ("benchmark generate embedded --engine transformers", ["grpo seed 0 was not trained"]),
         (
             "benchmark run embedded --dry-run --set train.stepz=3",

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchmark.analysis.curves import learning_curves
-from benchmark.analysis.flips import arm_flips, flip_counts, moved_items
 from benchmark.plots import draw_pictures
 from benchmark.plots.flips import draw_flips
 from benchmark.plots.forest import Effect, Scale, draw_forest
@@ -22,6 +21,7 @@ from benchmark.report import collect
 from benchmark.rows import to_frame
 from benchmark.stats import Interval, t_interval
 from tasks.errors import UserError
+from tests.flips import SCORES
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -45,32 +45,6 @@ def labels(svg):
 def draw(frame, out, kind="real"):
     results = collect(frame, baseline="grpo", kind=kind, metric="accuracy", endpoints=None)
     return draw_pictures(frame, results, out / "pictures", runs_in=out)
-
-
-def item_scores(cells):
-    """Make scores of items: (arm, seed, step) -> one digit per item, 1 where it is right."""
-    records = [
-        {"arm": arm, "seed": pd.NA if arm == "base" else seed, "step": step, "task": "sums", "split": "test"}
-        | {"item": f"i{at}", "cluster": f"i{at}", "n": 1, "mean": float(digit)}
-        for (arm, seed, step), digits in cells.items()
-        for at, digit in enumerate(digits)
-    ]
-    return pd.DataFrame(records).astype({"seed": "Int64"})
-
-
-SCORES = item_scores(
-    {
-        ("base", 0, 0): "00011",
-        ("grpo", 0, 10): "01010",
-        ("grpo", 0, 20): "10010",
-        ("grpo", 1, 10): "00011",
-        ("grpo", 1, 20): "00011",
-        ("lambda_grpo", 0, 10): "11111",
-        ("lambda_grpo", 0, 20): "11101",
-        ("lambda_grpo", 1, 10): "00000",
-        ("lambda_grpo", 1, 20): "10000",
-    }
-)
 
 
 def test_the_pictures_of_a_suite_and_the_same_bytes_in_any_order(frame, tmp_path):
@@ -207,48 +181,6 @@ def test_tree_statistics_are_read_from_the_runs_and_a_foreign_trainer_is_named(t
     (tmp_path / "runs/grpo/seed_0/metrics.jsonl").write_text('{"step": 1}\n[1]\n')
     with pytest.raises(UserError, match=r"metrics.jsonl:2: not a line of metrics"):
         tree_statistics(tmp_path, [("grpo", 0)])
-
-
-def test_flips_are_counted_between_the_untrained_policy_and_the_last_checkpoint():
-    rows = flip_counts(SCORES).set_index(["arm", "seed"])
-    kinds = ["gained", "lost", "gained_and_lost", "kept", "n_items"]
-    assert rows.loc[("grpo", 0), kinds].tolist() == [1, 1, 1, 1, 5]
-    assert rows.loc[("grpo", 1), kinds].tolist() == [0, 0, 0, 2, 5]
-    assert rows.loc[("lambda_grpo", 0), kinds].tolist() == [3, 1, 0, 1, 5]
-    assert rows.loc[("lambda_grpo", 1), kinds].tolist() == [1, 2, 0, 0, 5]
-
-
-def test_flips_between_arms_are_of_one_seed_at_the_last_checkpoint():
-    rows = arm_flips(SCORES, "grpo").set_index(["arm", "seed"])
-    assert rows.index.tolist() == [("lambda_grpo", 0), ("lambda_grpo", 1)]
-    assert rows.loc[("lambda_grpo", 0), ["only_arm", "only_baseline", "both", "neither"]].tolist() == [
-        3,
-        1,
-        1,
-        0,
-    ]
-    assert rows.loc[("lambda_grpo", 1), ["only_arm", "only_baseline", "both", "neither"]].tolist() == [
-        1,
-        2,
-        0,
-        2,
-    ]
-
-
-def test_an_item_without_a_graded_sample_is_no_flip():
-    scores = SCORES.copy()
-    scores.loc[(scores["arm"] == "base") & (scores["item"] == "i0"), ["n", "mean"]] = [0, np.nan]
-    rows = flip_counts(scores).set_index(["arm", "seed"])
-    assert rows.loc[("grpo", 0), ["gained", "n_items"]].tolist() == [0, 4]
-
-
-def test_the_items_that_moved_most_come_with_their_course():
-    moved = moved_items(SCORES, "sums", count=3)
-    # last - base, mean over arms and seeds: i0 +.75, i1 +.25, i2 +.25, i3 -.5, i4 -.5
-    assert moved.index.tolist() == ["i0", "i3", "i4"]
-    assert moved.loc["i0", ("grpo", 0)] == 0
-    assert moved.loc["i0", ("lambda_grpo", 20)] == 1
-    assert moved.loc["i3", "grpo"].tolist() == [1, 1, 1]
 
 
 def test_flips_are_drawn_with_their_counts(tmp_path):

@@ -24,8 +24,8 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def call(command: str, out: Path) -> subprocess.CompletedProcess[str]:
-    words = [command, str(out.parent / "toy.toml"), "--out", str(out), "--engine", ENGINE]
+def call(command: str, out: Path, *more: str, engine: str = ENGINE) -> subprocess.CompletedProcess[str]:
+    words = [command, str(out.parent / "toy.toml"), "--out", str(out), "--engine", engine, *more]
     return subprocess.run(
         [sys.executable, "-m", "benchmark", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -50,3 +50,25 @@ def test_score_then_aggregate_then_both_again(out: Path) -> None:
     assert "\n0 texts graded" in call("score", out).stdout
     assert call("aggregate", out).returncode == 0
     assert {name: (out / name).read_bytes() for name in tables} == tables
+
+
+def test_a_report_is_of_what_its_command_names(out: Path) -> None:
+    assert call("score", out).returncode == 0
+    assert call("aggregate", out).returncode == 0
+    seeds = {one.seed for one in read_rows(out / "rows.jsonl")}
+    assert seeds == {None, 0, 1}
+    done = call("report", out, "--set", "seeds=[1]")
+    assert done.returncode == 0, done.stderr
+    runs = json.loads((out / "report.json").read_text())["tables"]["peaks"]["records"]
+    assert {run["seed"] for run in runs} == {1}
+    for more, engine, told in (
+        (
+            ["--set", "seeds=[0,1,2]"],
+            ENGINE,
+            "has no rows of arm 'grpo', seed 2 (engines with rows: transformers)",
+        ),
+        ([], "vllm", "has no rows of arm 'grpo', seed 0 (engines with rows: none)"),
+    ):
+        refused = call("report", out, *more, engine=engine)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert told in refused.stderr

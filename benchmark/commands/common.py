@@ -138,7 +138,6 @@ def run_command(arguments: argparse.Namespace) -> str:
 
 def at_least_1(text: str) -> int:
     """Parse a count."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is too few, want 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: want a whole number, 1 or more")
+    return int(text)

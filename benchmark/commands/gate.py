@@ -73,6 +73,8 @@ def _gate(arguments: argparse.Namespace) -> None:
     from benchmark.gate.results import the_arm
     from benchmark.gate.stops import CODES, GateStop
 
+    if arguments.reason and not arguments.write_baseline:
+        raise UserError("--reason: only a baseline that is written has one; add --write-baseline FILE")
     suite, folder = _candidate(arguments)
     the_arm(suite)  # refuses a suite that the gate has no plan for
     out = folder or arguments.out or _default_out(suite)

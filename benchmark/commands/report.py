@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands.common import Commands, chosen_suite, run_command, suite_flags
+from benchmark.suite import BASE
+from tasks.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +36,7 @@ def write(arguments: argparse.Namespace, engine: str | None, timing: dict[str, s
 
     Args:
         arguments: of the command line.
-        engine: what decoded; None takes it from the rows.
+        engine: whose texts are reported; None: the one that is named, else all there is.
         timing: what each stage took, as text.
     """
     from benchmark.plots import draw_pictures
@@ -43,7 +46,10 @@ def write(arguments: argparse.Namespace, engine: str | None, timing: dict[str, s
 
     suite, out = chosen_suite(arguments)
     frame = to_frame(read_rows(out / "rows.jsonl"))
-    frame = frame[frame["suite"] == suite.name]
+    frame = _declared(frame[frame["suite"] == suite.name], suite)
+    if engine or arguments.engine:
+        frame = frame[frame["engine"] == (engine or arguments.engine)]
+    _refuse_holes(frame, suite, out)
     results = collect(
         frame,
         baseline=suite.baseline,
@@ -76,4 +82,27 @@ def _item_scores(out: Path, suite: Suite) -> pd.DataFrame | None:
         return None
     from benchmark.scoring.items import item_scores
 
-    return item_scores(out, suite)
+    return _declared(item_scores(out, suite), suite)
+
+
+def _declared(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+    """Keep the arms, seeds and tasks that a suite names: its folder may hold more."""
+    arms = frame["arm"].isin([BASE, *suite.arms])
+    seeds = frame["seed"].isna() | frame["seed"].isin(suite.seeds)
+    return frame[arms & seeds & frame["task"].isin(suite.tasks)]
+
+
+def _refuse_holes(frame: pd.DataFrame, suite: Suite, out: Path) -> None:
+    """Refuse a report on runs that have no rows: the command in its head would promise them.
+
+    Raises:
+        UserError: names one of them.
+    """
+    there = set(zip(frame["arm"], frame["seed"].fillna(-1), strict=True))
+    for arm, seed in product(suite.arms, suite.seeds):
+        if (arm, seed) not in there:
+            engines = ", ".join(sorted(set(frame["engine"]))) or "none"
+            raise UserError(
+                f"{out}: has no rows of arm {arm!r}, seed {seed} (engines with rows: {engines}); "
+                "`python -m benchmark run` with the same flags makes them"
+            )

@@ -14,7 +14,7 @@ from typing import Any
 from benchmark.jobs.runs import is_done
 from benchmark.store import Store
 from benchmark.suite import Suite, check_command, run_folder
-from benchmark.texts.generate import measurable, sample_request, wanted_samples
+from benchmark.texts.generate import OF_CHECKPOINT, measurable, sample_request, wanted_samples
 from tasks.catalog import missing_sets
 from tasks.checkpoints import Checkpoint
 from tasks.errors import USAGE, InfrastructureError, UserError
@@ -180,12 +180,11 @@ def amounts(suite: Suite, out: Path, store: Store, engine: str, outlook: Outlook
 def _held(suite: Suite, store: Store, engine: str) -> dict[tuple[str, Place], int]:
     """Return (unit, (task, split)) -> completions, of the units that the suite asks for as it is now."""
     nobody = Checkpoint(Path(), "", "", 0)
-    ours = ("weights", "tokenizer", "asking")
     asked = {
         place: {
             key: value
             for key, value in sample_request(suite, nobody, *place, engine).items()
-            if key not in ours
+            if key not in OF_CHECKPOINT
         }
         for place in measurable(suite)
     }
@@ -193,7 +192,7 @@ def _held(suite: Suite, store: Store, engine: str) -> dict[tuple[str, Place], in
     for key, count in store.counts().items():
         request = store.request(key)
         place = (request["task"], request["split"])
-        rest = {name: value for name, value in request.items() if name not in ours}
+        rest = {name: value for name, value in request.items() if name not in OF_CHECKPOINT}
         if rest == asked.get(place):
             found[key, place] = count
     return found

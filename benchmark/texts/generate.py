@@ -36,6 +36,10 @@ about the same however few are left. With a longest completion of 4 times the me
 costs about what is in it. A kill loses the block at work: seconds to minutes."""
 
 
+OF_CHECKPOINT = ("weights", "tokenizer", "asking", "config")
+"""Keys of a request that say which checkpoint is asked; the others say what, and how."""
+
+
 def sample_request(
     suite: Suite, checkpoint: Checkpoint, task: str, split: Split, engine: str
 ) -> dict[str, Any]:
