@@ -59,8 +59,8 @@ def test_a_report_is_of_what_its_command_names(out: Path) -> None:
     assert seeds == {None, 0, 1}
     done = call("report", out, "--set", "seeds=[1]")
     assert done.returncode == 0, done.stderr
-    runs = json.loads((out / "report.json").read_text())["tables"]["peaks"]["records"]
-    assert {run["seed"] for run in runs} == {1}
+    pairs = json.loads((out / "report.json").read_text())["tables"]["differences_steps"]["records"]
+    assert {pair["n"] for pair in pairs} == {1}
     for more, engine, told in (
         (
             ["--set", "seeds=[0,1,2]"],

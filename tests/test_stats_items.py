@@ -53,6 +53,10 @@ def test_variance_parts_add_up_and_match_their_definition():
     assert variance_parts([2], [4]) is None
     with pytest.raises(ValueError, match="right <= n"):
         variance_parts([5, 1], [4, 4])
+    for right, n in (([1, 2, 1], [4, 4]), ([-1, 2], [4, 4]), ([1, 0], [4, 0]), ([0, 0, 0], [4, 0])):
+        with pytest.raises(ValueError, match=r"^want 0 <= right <= n and 1 <= n for every item$"):
+            variance_parts(right, n)
+    assert variance_parts([1, 4], [4, 4]) is not None  # two items are enough
 
 
 def test_variance_parts_are_unbiased():

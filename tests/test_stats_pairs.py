@@ -107,3 +107,22 @@ def test_pairs_needed_by_hand_and_its_limits():
         pairs_needed(0, 0.1)
     with pytest.raises(ValueError, match="more than 100,000 pairs"):
         pairs_needed(1e-6, 1.0)
+
+
+@pytest.mark.parametrize(("alpha", "power"), [(0.01, 0.8), (0.05, 0.95), (0.1, 0.5)])
+@pytest.mark.parametrize("sd", [0.02, 0.05, 0.11])
+def test_pairs_needed_hold_at_other_levels_and_powers(sd, alpha, power):
+    n = pairs_needed(0.03, sd, alpha, power)
+    assert minimum_detectable_effect(sd, n, alpha, power) <= 0.03
+    assert minimum_detectable_effect(sd, n - 1, alpha, power) > 0.03
+
+
+def test_an_effect_of_exactly_the_detectable_size_is_found():
+    assert pairs_needed(minimum_detectable_effect(0.02, 8), 0.02) == 8
+    assert pairs_needed(minimum_detectable_effect(0.02, 7), 0.02) == 7
+
+
+@pytest.mark.parametrize("effect", [0, -0.03, float("nan")])
+def test_pairs_for_no_effect_are_refused(effect):
+    with pytest.raises(ValueError, match=rf"^effect={effect}: want a positive number$"):
+        pairs_needed(effect, 0.1)
