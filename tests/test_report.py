@@ -485,3 +485,8 @@ def test_scores_of_items_bring_optimism_beside_the_raw_maximum(make_rows, tmp_pa
     write(build("t", {}, collect(frame, **arguments)), tmp_path)
     assert {row["raw_max"] for row in table(tmp_path, "peaks")} == {""}  # never without it
     assert "raw maximum over checkpoints is not shown" in (tmp_path / "report.md").read_text()
+    assert {row["n_left_out"] for row in table(tmp_path, "items")} == {"0"}
+    one = scores.index[(scores["arm"] == "grpo") & (scores["seed"] == 0) & (scores["step"] == 40)][7]
+    scores.loc[one, ["n", "mean"]] = [0, np.nan]  # the grader ran out of time once
+    write(build("t", {}, collect(frame, scores=scores, **arguments)), tmp_path)
+    assert {(row["n_items"], row["n_left_out"]) for row in table(tmp_path, "items")} == {("39", "1")}
