@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from tests.toy import (
     ENGINE,
     RIGHT,
     SIZE,
+    Place,
     all_rows,
     by_place,
     find_unit,
     make_suite,
     texts,
+    write_checkpoint,
     write_suite,
     write_texts,
 )
@@ -191,6 +194,28 @@ def test_a_set_that_went_keeps_its_rows_as_long_as_they_answer_the_suite(
 def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
     all_rows(make_suite(), out)
     all_rows(make_suite(kind="smoke"), out)
+def test_a_set_that_went_keeps_no_row_of_what_changed_meanwhile(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = make_suite()
+    all_rows(suite, out)
+    monkeypatch.setattr("benchmark.scoring.aggregate.missing_sets", lambda tasks: {"sums1": "gone"})
+    again = run_folder(out, "grpo", 1) / "checkpoints" / "step_000004"
+    shutil.rmtree(again)
+    write_checkpoint(again, 0.25)
+    path = run_folder(out, "lambda_grpo", 0) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"config_hash": "another"}))
+
+    def lost() -> set[Place]:
+        rows = aggregate(suite, read_runs(suite, out), out, ENGINE)
+        assert all((row.value is None) == (row.missing == "gone") for row in rows)
+        return {(row.arm, row.seed, row.step) for row in rows if row.missing}
+
+    assert lost() == {("grpo", 1, 4), ("lambda_grpo", 0, 2), ("lambda_grpo", 0, 4)}
+    monkeypatch.setattr("benchmark.scoring.aggregate.task_version", lambda task: "another")
+    assert lost() == set(RIGHT)
+
+
     kinds = [row.kind for row in read_rows(out / "rows.jsonl")]
     assert kinds == ["real"] * 18 + ["smoke"] * 18
 

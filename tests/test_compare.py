@@ -558,6 +558,19 @@ def test_two_arms_that_did_the_same_have_no_interval(rows):
 
 
 def test_a_suite_without_a_test_split_claims_nothing(rows):
+def test_a_checkpoint_has_one_set_of_weights(rows):
+    """One task was scored again after the run was trained again, the other kept its old numbers."""
+    message = (
+        "arm 'grpo', seed 9, step 20, task 'words', test: measured on weights others, task 'sums', "
+        r"validation on grpo-9-20; .* score it whole with `python -m benchmark run toy`"
+    )
+    place = {"arm": "grpo", "seed": 9, "step": 20, "task": "words", "split": "test"}
+    with pytest.raises(UserError, match=message):
+        learning_curves(to_frame(change(rows, {"weights_hash": "others"}, **place)))
+    with pytest.raises(UserError, match=r"arm 'base', .* measured on weights others"):
+        learning_curves(to_frame(change(rows, {"weights_hash": "others"}, arm="base", task="words")))
+
+
     frame = to_frame(without(rows, split="test"))
     with pytest.raises(UserError, match="no test rows, so there is nothing to claim"):
         learning_curves(frame)

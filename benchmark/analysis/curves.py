@@ -50,13 +50,15 @@ def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str 
     Raises:
         UserError: nothing to read; rows that cannot be compared (two schemas, suites, models, engines or
             versions of a task); a missing cell or a value that is null or not finite, named by arm, seed,
-            step, task and split; two rows for one cell; two runs with the same weights after step 0.
+            step, task and split; two rows for one cell; two runs with the same weights after step 0; rows of
+            one checkpoint with different weights.
     """
     rows = _select(frame, metric, kind)
     cells = _index(rows.to_dict("records"))
     _refuse_copies(cells)
     suite = rows["suite"].iloc[0]
     runs = sorted({(arm, seed) for _, arm, seed, _, _ in cells if arm != BASE and seed is not None})
+    _refuse_other_weights(cells, suite)
     if not runs:
         raise UserError(f"arm {BASE!r} is the only one with rows; train an arm with {_command(suite)}")
     on_split = {split: sorted({cell[0] for cell in cells if cell[-1] == split}) for split in SCORED}
@@ -202,6 +204,20 @@ def _refuse_copies(cells: dict[Cell, dict[str, Any]]) -> None:
 
 def _name(cell: Cell) -> str:
     task, arm, seed, step, split = cell
+def _refuse_other_weights(cells: dict[Cell, dict[str, Any]], suite: str) -> None:
+    """A run that was trained again, and only some tasks of it scored again, is two runs in one curve."""
+    first: dict[tuple[str, int | None, int], Cell] = {}
+    for cell, record in cells.items():
+        other = first.setdefault(cell[1:4], cell)
+        ours, theirs = record["weights_hash"], cells[other]["weights_hash"]
+        if ours and theirs and ours != theirs:
+            raise UserError(
+                f"{_name(cell)}: measured on weights {ours[:12]}, task {other[0]!r}, {other[-1]} on "
+                f"{theirs[:12]}; a checkpoint has one set of weights, so score it whole with "
+                f"{_command(suite)} where the sets of all its tasks are"
+            )
+
+
     return f"arm {arm!r}, seed {'none' if seed is None else seed}, step {step}, task {task!r}, {split}"
 
 
