@@ -66,12 +66,14 @@ def test_every_column_of_one_row(out: Path) -> None:
         "seed": 1,
         "tokens": 401,
         "train_s": 2.0,
+        "train_device": "EPYC",
         "task": "sums1",
         "split": "test",
         "task_version": task_version("sums1"),
         "metric": "accuracy",
         "higher_is_better": True,
         "n_items": 80,
+        "n_asked": 80,
         "n_samples": 1,
         "n_loose": 56,  # 77 in two texts that were cut off and in all that are wrong
         "temperature": 0.0,
@@ -138,6 +140,7 @@ def test_items_that_share_a_template_are_one_cluster(out: Path, monkeypatch: pyt
 def test_the_base_is_one_row_for_all_runs(out: Path) -> None:
     rows = all_rows(make_suite(), out)
     base = [row for row in rows if row.step == 0]
+    assert {row.train_device for row in base} == {""}
     assert [(row.arm, row.seed, row.tokens, row.train_s, row.split) for row in base] == [
         ("base", None, 0, 0.0, "validation"),
         ("base", None, 0, 0.0, "test"),
@@ -191,9 +194,6 @@ def test_a_set_that_went_keeps_its_rows_as_long_as_they_answer_the_suite(
     assert {(row.value, row.missing, row.n_samples) for row in fewer} == {(None, "gone", 2)}
 
 
-def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
-    all_rows(make_suite(), out)
-    all_rows(make_suite(kind="smoke"), out)
 def test_a_set_that_went_keeps_no_row_of_what_changed_meanwhile(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +216,9 @@ def test_a_set_that_went_keeps_no_row_of_what_changed_meanwhile(
     assert lost() == set(RIGHT)
 
 
+def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:
+    all_rows(make_suite(), out)
+    all_rows(make_suite(kind="smoke"), out)
     kinds = [row.kind for row in read_rows(out / "rows.jsonl")]
     assert kinds == ["real"] * 18 + ["smoke"] * 18
 

@@ -328,11 +328,22 @@ def test_axes_end_where_the_shortest_run_does_or_where_the_suite_says(make_rows)
 
 def test_seconds_of_two_kinds_of_machine_are_not_compared(make_rows):
     frame = endpoint_rows(make_rows, tasks=["sums"])
-    frame.loc[frame["arm"] == "grpo", "device"] = "cuda"
+    frame.loc[frame["arm"] == "grpo", "device"] = "cuda"  # of rows that do not say what trained them
     runs = summarize_runs(frame)
     assert runs["auc_seconds"].isna().all()
     assert runs["seconds_reason"].str.contains("cpu, cuda: seconds compare on one kind of machine").all()
     assert line(arm_table(runs), arm="grpo")["auc_seconds"] is None
+    trained = endpoint_rows(make_rows, tasks=["sums"])
+    trained.loc[trained["arm"] == "grpo", "train_device"] = "H100"
+    trained.loc[trained["arm"] == "lambda_grpo", "train_device"] = "EPYC"  # all texts by one machine
+    runs = summarize_runs(trained)
+    assert runs["auc_seconds"].isna().all()
+    assert runs["seconds_reason"].str.contains("trained on EPYC, H100: seconds compare on one kind").all()
+    table = paired_differences(runs)
+    assert set(table[table["axis"] == "seconds"]["verdict"]) == {"no statement"}
+    alike = trained.assign(train_device="EPYC").assign(device=trained["arm"])
+    alike.loc[alike["arm"] == "base", "train_device"] = ""
+    assert set(summarize_runs(alike)["seconds_reason"]) == {""}
     unknown = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]).assign(train_s=0.0))
     assert unknown["seconds_reason"].str.contains("do not rise from 0").all()
 
@@ -547,17 +558,6 @@ def test_bad_rows_are_refused(rows, fields, place, message):
         learning_curves(to_frame(change(rows, fields, **place)))
 
 
-def test_two_arms_that_did_the_same_have_no_interval(rows):
-    """Not a reused seed: the arms agree, their differences are 0 and nothing can be said."""
-    grpo = [row for row in rows if row.arm in ("grpo", "base")]
-    twin = [row.model_copy(update={"arm": "twin"}) for row in grpo if row.arm == "grpo"]
-    for record in paired_differences(summarize_runs(to_frame(grpo + twin))).to_dict("records"):
-        assert (record["difference"].mean, record["difference"].low, record["p"]) == (0, None, 1)
-        assert (record["verdict"], record["mde"]) == ("no statement", None)
-        assert "all 3 differences are equal" in record["reason"]
-
-
-def test_a_suite_without_a_test_split_claims_nothing(rows):
 def test_a_checkpoint_has_one_set_of_weights(rows):
     """One task was scored again after the run was trained again, the other kept its old numbers."""
     message = (
@@ -571,6 +571,17 @@ def test_a_checkpoint_has_one_set_of_weights(rows):
         learning_curves(to_frame(change(rows, {"weights_hash": "others"}, arm="base", task="words")))
 
 
+def test_two_arms_that_did_the_same_have_no_interval(rows):
+    """Not a reused seed: the arms agree, their differences are 0 and nothing can be said."""
+    grpo = [row for row in rows if row.arm in ("grpo", "base")]
+    twin = [row.model_copy(update={"arm": "twin"}) for row in grpo if row.arm == "grpo"]
+    for record in paired_differences(summarize_runs(to_frame(grpo + twin))).to_dict("records"):
+        assert (record["difference"].mean, record["difference"].low, record["p"]) == (0, None, 1)
+        assert (record["verdict"], record["mde"]) == ("no statement", None)
+        assert "all 3 differences are equal" in record["reason"]
+
+
+def test_a_suite_without_a_test_split_claims_nothing(rows):
     frame = to_frame(without(rows, split="test"))
     with pytest.raises(UserError, match="no test rows, so there is nothing to claim"):
         learning_curves(frame)

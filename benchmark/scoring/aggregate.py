@@ -134,6 +134,7 @@ def _row(suite: Suite, run: TrainedRun, step: int, task: str, split: Split, colu
             "seed": run.seed if step else None,
             "tokens": tokens,
             "train_s": round(seconds, 3),
+            "train_device": str(run.manifest.get("device") or "") if step else "",
             "task": task,
             "split": split,
             "task_version": task_version(task),
