@@ -42,6 +42,9 @@ class ResultRow(Settings):
     """Completion tokens generated in training so far."""
     train_s: float
     """Seconds of training so far, scoring excluded."""
+    train_device: str = ""
+    """What `train_s` was spent on, as the run's manifest has it; "" for the untrained policy and where nobody
+    said."""
     task: str
     split: Literal["validation", "test"]
     task_version: str
@@ -54,6 +57,8 @@ class ResultRow(Settings):
     """Standard error over items, completions clustered by item; None when n_items < 2."""
     n_items: int
     """Items that `value` is the mean of: those with enough gradable completions."""
+    n_asked: int | None = None
+    """Items that were asked, graded or not; None in rows from before the column."""
     n_samples: int
     """Completions per item."""
     n_loose: int | None = None
@@ -73,6 +78,7 @@ class ResultRow(Settings):
     git_dirty: bool
     versions: dict[str, str]
     device: str
+    """That generated the texts."""
     scored_at: str
     """ISO 8601, UTC."""
     wall_s: float | None
@@ -170,8 +176,12 @@ def latest_rows(rows: Iterable[ResultRow]) -> list[ResultRow]:
 def to_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
     """Return the latest row of every measured thing as a frame, one column per field, smoke rows included.
 
-    `seed` is a nullable integer column: the untrained policy has none, and 3 must not become 3.0.
+    `seed` is a nullable integer column: the untrained policy has none, and 3 must not become 3.0. A row from
+    before `n_asked` has its `n_items` there.
     """
-    records = [row.__dict__ for row in latest_rows(rows)]
+    records = [
+        row.__dict__ | {"n_asked": row.n_items if row.n_asked is None else row.n_asked}
+        for row in latest_rows(rows)
+    ]
     frame = pd.DataFrame(records, columns=list(ResultRow.model_fields))
     return frame.astype({"seed": "Int64", "value": "float64", "stderr": "float64"})

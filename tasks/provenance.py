@@ -37,14 +37,17 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def processor() -> str:
+    """Return the model of the processor; "" where the system does not say."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
 def machine() -> dict[str, str | int]:
     """Name the processor, its cores and the load at the end of the measurement."""
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    return {"processor": model, "cores": os.cpu_count() or 1, "load": f"{os.getloadavg()[0]:.1f}"}
+    return {"processor": processor(), "cores": os.cpu_count() or 1, "load": f"{os.getloadavg()[0]:.1f}"}
 
 
 def git_state() -> tuple[str, bool]:

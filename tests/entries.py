@@ -133,7 +133,7 @@ def add_task(folder: Path, missing: str = "") -> None:
         "n_loose": None,
         "wall_s": None,
     }
-    gone |= dict.fromkeys(("n_items", "n_unparsed", "n_truncated", "n_ungraded"), 0)
+    gone |= dict.fromkeys(("n_items", "n_asked", "n_unparsed", "n_truncated", "n_ungraded"), 0)
     gone |= {"missing": missing, "sample_key": ""}
 
     def more(rows: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from tests.toy import (
     ENGINE,
     RIGHT,
     SIZE,
+    Place,
     all_rows,
     by_place,
     find_unit,
     make_suite,
     texts,
+    write_checkpoint,
     write_suite,
     write_texts,
 )
@@ -63,12 +66,14 @@ def test_every_column_of_one_row(out: Path) -> None:
         "seed": 1,
         "tokens": 401,
         "train_s": 2.0,
+        "train_device": "EPYC",
         "task": "sums1",
         "split": "test",
         "task_version": task_version("sums1"),
         "metric": "accuracy",
         "higher_is_better": True,
         "n_items": 80,
+        "n_asked": 80,
         "n_samples": 1,
         "n_loose": 56,  # 77 in two texts that were cut off and in all that are wrong
         "temperature": 0.0,
@@ -135,6 +140,7 @@ def test_items_that_share_a_template_are_one_cluster(out: Path, monkeypatch: pyt
 def test_the_base_is_one_row_for_all_runs(out: Path) -> None:
     rows = all_rows(make_suite(), out)
     base = [row for row in rows if row.step == 0]
+    assert {row.train_device for row in base} == {""}
     assert [(row.arm, row.seed, row.tokens, row.train_s, row.split) for row in base] == [
         ("base", None, 0, 0.0, "validation"),
         ("base", None, 0, 0.0, "test"),
@@ -186,6 +192,28 @@ def test_a_set_that_went_keeps_its_rows_as_long_as_they_answer_the_suite(
     assert list(map(content, again)) == list(map(content, before))
     fewer = aggregate(two, read_runs(two, out), out, ENGINE)
     assert {(row.value, row.missing, row.n_samples) for row in fewer} == {(None, "gone", 2)}
+
+
+def test_a_set_that_went_keeps_no_row_of_what_changed_meanwhile(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = make_suite()
+    all_rows(suite, out)
+    monkeypatch.setattr("benchmark.scoring.aggregate.missing_sets", lambda tasks: {"sums1": "gone"})
+    again = run_folder(out, "grpo", 1) / "checkpoints" / "step_000004"
+    shutil.rmtree(again)
+    write_checkpoint(again, 0.25)
+    path = run_folder(out, "lambda_grpo", 0) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"config_hash": "another"}))
+
+    def lost() -> set[Place]:
+        rows = aggregate(suite, read_runs(suite, out), out, ENGINE)
+        assert all((row.value is None) == (row.missing == "gone") for row in rows)
+        return {(row.arm, row.seed, row.step) for row in rows if row.missing}
+
+    assert lost() == {("grpo", 1, 4), ("lambda_grpo", 0, 2), ("lambda_grpo", 0, 4)}
+    monkeypatch.setattr("benchmark.scoring.aggregate.task_version", lambda task: "another")
+    assert lost() == set(RIGHT)
 
 
 def test_another_kind_of_suite_has_rows_of_its_own(out: Path) -> None:

@@ -58,6 +58,24 @@ def test_a_packed_entry_is_sound_and_every_number_comes_out_again(entry: Path) -
     assert len(rows) == (1 + 2 * 2 * 2) * 2  # base and two steps of two seeds of two arms, on two splits
 
 
+def test_an_entry_from_before_a_column_is_rescored_all_the_same(entry: Path) -> None:
+    def forget(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            del row["n_asked"], row["train_device"], row["n_loose"]
+
+    edit_rows(entry, forget)
+    verdict = check_entry(entry)
+    assert (verdict.faults, verdict.notes) == ([], [])
+    assert verdict.rescored == len(open_entry(entry).rows)
+    edit_rows(entry, lambda rows: rows[0].update(n_asked=1))
+    assert "n_asked is 1, its texts give" in faults(entry)
+
+
+def test_the_hardware_is_what_the_runs_were_trained_on(sound: Path, tmp_path: Path) -> None:
+    again = pack(toy_suite(), sound.parent.parent / "out-toy", tmp_path, words("toy", hardware=""))
+    assert open_entry(again).entry.provenance.hardware == "EPYC"  # all texts were generated on "cpu"
+
+
 def test_packing_twice_gives_the_same_bytes(sound: Path, tmp_path: Path) -> None:
     again = pack(toy_suite(), sound.parent.parent / "out-toy", tmp_path, words("toy"))
     for path in sorted(sound.rglob("*")):

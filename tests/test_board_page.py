@@ -173,6 +173,9 @@ def test_the_cells_of_the_toy(entries: Path) -> None:
     assert grpo["speed ratio"] == "–"
     assert "speed ratio: this is the baseline" in grpo["missing"]
     assert grpo["verified"] == "declared"
+    edit_rows(entries / "toy", lambda rows: [row.update(n_items=72, n_ungraded=8) for row in rows] and None)
+    ungraded = cells_of(entries)["toy grpo (baseline)"]
+    assert (ungraded["samples"], ungraded["trunc."], ungraded["extr."]) == ("960", "2.5 %", "83.8 %")
 
 
 def confirm(entries: Path, target: str, level: Verb, by: str) -> None:

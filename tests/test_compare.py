@@ -328,11 +328,22 @@ def test_axes_end_where_the_shortest_run_does_or_where_the_suite_says(make_rows)
 
 def test_seconds_of_two_kinds_of_machine_are_not_compared(make_rows):
     frame = endpoint_rows(make_rows, tasks=["sums"])
-    frame.loc[frame["arm"] == "grpo", "device"] = "cuda"
+    frame.loc[frame["arm"] == "grpo", "device"] = "cuda"  # of rows that do not say what trained them
     runs = summarize_runs(frame)
     assert runs["auc_seconds"].isna().all()
     assert runs["seconds_reason"].str.contains("cpu, cuda: seconds compare on one kind of machine").all()
     assert line(arm_table(runs), arm="grpo")["auc_seconds"] is None
+    trained = endpoint_rows(make_rows, tasks=["sums"])
+    trained.loc[trained["arm"] == "grpo", "train_device"] = "H100"
+    trained.loc[trained["arm"] == "lambda_grpo", "train_device"] = "EPYC"  # all texts by one machine
+    runs = summarize_runs(trained)
+    assert runs["auc_seconds"].isna().all()
+    assert runs["seconds_reason"].str.contains("trained on EPYC, H100: seconds compare on one kind").all()
+    table = paired_differences(runs)
+    assert set(table[table["axis"] == "seconds"]["verdict"]) == {"no statement"}
+    alike = trained.assign(train_device="EPYC").assign(device=trained["arm"])
+    alike.loc[alike["arm"] == "base", "train_device"] = ""
+    assert set(summarize_runs(alike)["seconds_reason"]) == {""}
     unknown = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]).assign(train_s=0.0))
     assert unknown["seconds_reason"].str.contains("do not rise from 0").all()
 
@@ -545,6 +556,19 @@ def test_the_worst_seed_and_collapses_are_said(make_rows):
 def test_bad_rows_are_refused(rows, fields, place, message):
     with pytest.raises(UserError, match=message):
         learning_curves(to_frame(change(rows, fields, **place)))
+
+
+def test_a_checkpoint_has_one_set_of_weights(rows):
+    """One task was scored again after the run was trained again, the other kept its old numbers."""
+    message = (
+        "arm 'grpo', seed 9, step 20, task 'words', test: measured on weights others, task 'sums', "
+        r"validation on grpo-9-20; .* score it whole with `python -m benchmark run toy`"
+    )
+    place = {"arm": "grpo", "seed": 9, "step": 20, "task": "words", "split": "test"}
+    with pytest.raises(UserError, match=message):
+        learning_curves(to_frame(change(rows, {"weights_hash": "others"}, **place)))
+    with pytest.raises(UserError, match=r"arm 'base', .* measured on weights others"):
+        learning_curves(to_frame(change(rows, {"weights_hash": "others"}, arm="base", task="words")))
 
 
 def test_two_arms_that_did_the_same_have_no_interval(rows):

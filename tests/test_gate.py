@@ -165,6 +165,7 @@ def test_a_check_that_the_baseline_logs_has_to_be_logged(tmp_path: Path, gate: G
 MISMATCHES: list[tuple[str, dict[str, Any]]] = [
     ("version of task add2", {"task_version": "2"}),
     ("items and completions of add2", {"n_items": 255}),
+    ("items and completions of add2", {"n_asked": 255}),
     ("items and completions of add2", {"n_samples": 4}),
     ("engine is vllm here", {"engine": "vllm"}),
     ("device", {"device": "NVIDIA H100"}),
@@ -186,6 +187,17 @@ def test_what_does_not_compare_is_integrity(
     headline = verdict(folder)["headline"]
     assert what in headline
     assert "\n" not in headline
+
+
+def test_an_item_that_was_asked_and_not_judged_still_compares(
+    tmp_path: Path, gate: Gate, baseline: Path
+) -> None:
+    folder = make_folder(tmp_path / "timeout", noise=1, weights="a", row={"n_asked": 256})
+    path = folder / "rows.jsonl"
+    *lines, last = path.read_text().splitlines()
+    once = json.dumps(json.loads(last) | {"n_items": 255, "n_ungraded": 1})
+    path.write_text("\n".join([*lines, once, ""]))
+    assert gate(folder, "--baseline", baseline) == 0
 
 
 def test_a_patch_release_of_torch_still_compares(tmp_path: Path, gate: Gate, baseline: Path) -> None:

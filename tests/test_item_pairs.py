@@ -86,15 +86,38 @@ def test_a_hole_is_named(items, place, message):
         item_differences(items[~gone])
 
 
-def test_a_null_score_is_a_hole(items):
-    hit = (
-        (items["arm"] == "grpo")
-        & (items["step"] == 30)
-        & (items["item"] == "i02")
-        & (items["split"] == "test")
-    )
-    with pytest.raises(UserError, match="step 30: item 'i02' has no score there"):
-        item_differences(items.assign(mean=items["mean"].mask(hit)))
+def ungraded(items, **place):
+    """Say that the grader could not judge the item there."""
+    hit = np.logical_and.reduce([(items[name] == value).fillna(False) for name, value in place.items()])
+    return items.assign(n=items["n"].mask(hit, 0), mean=items["mean"].mask(hit))
+
+
+@pytest.mark.parametrize(
+    ("place", "endpoint"),
+    [
+        ({"arm": "grpo", "seed": 5, "step": 30}, "auc"),
+        ({"arm": "lambda_grpo", "seed": 3, "step": 10}, "auc"),
+        ({"arm": "base"}, "auc"),
+        ({"arm": "grpo", "seed": 5, "step": 30}, "final"),
+    ],
+)
+def test_an_item_that_could_not_be_judged_is_left_out_and_counted(items, place, endpoint):
+    found = item_differences(ungraded(items, item="i02", **place), endpoint=endpoint).to_dict("records")
+    want = item_differences(items[items["item"] != "i02"], endpoint=endpoint).to_dict("records")
+    assert [one | {"n_left_out": 1} for one in want] == found
+    assert {(one["n_items"], one["n_left_out"]) for one in found} == {(11, 1)}
+
+
+def test_the_final_value_needs_no_earlier_checkpoint(items):
+    holed = ungraded(ungraded(items, item="i02", step=10), item="i03", arm="base")
+    want, found = (item_differences(one, endpoint="final").to_dict("records") for one in (items, holed))
+    assert found == want
+    assert {one["n_left_out"] for one in found} == {0}
+
+
+def test_no_item_that_was_judged_everywhere_is_an_error(items):
+    with pytest.raises(UserError, match="no item has a score at every checkpoint of 'lambda_grpo'"):
+        item_differences(ungraded(items, arm="grpo", seed=5, step=30))
 
 
 @pytest.mark.parametrize(
@@ -128,8 +151,7 @@ def test_optimism_is_that_of_the_estimator(items):
         found.expected,
         found.p_equal,
     )
-    hit = (items["arm"] == "grpo") & (items["step"] == 30) & (items["item"] == "i02")
-    holed = items.assign(n=items["n"].mask(hit, 0), mean=items["mean"].mask(hit))
+    holed = ungraded(items, arm="grpo", step=30, item="i02")
     line = optimism_table(holed, np.random.default_rng(4), draws=2000).iloc[0]
     assert (line["n_items"], line["n_left_out"]) == (11, 1)
     with pytest.raises(UserError, match="no item has a score at every checkpoint"):

@@ -17,6 +17,7 @@ from tasks.engines import WeightMismatch, open_engine
 from tasks.engines.transformers_engine import TransformersEngine
 from tasks.errors import InfrastructureError, Interrupted, UserError
 from tasks.grading import Asked
+from tasks.provenance import processor
 from tasks.schema import Grade, Status
 from trainer import loop
 from trainer import update as update_module
@@ -74,6 +75,7 @@ def test_run_folder_is_the_contract(tiny_policy: Path, tmp_path: Path) -> None:
     assert manifest["config_hash"] == json.loads((tmp_path / "run/config.json").read_text())["config_hash"]
     assert manifest["engine"] == "transformers"
     assert {"git_sha", "versions", "config_hash", "device"} <= manifest.keys()
+    assert manifest["device"] == (processor() or "cpu")  # what seconds compare on, not only its kind
     found = digests(tmp_path / "run")
     assert list(found) == ["step_000000", "step_000002", "step_000004"]
     assert len(set(found.values())) == 3  # it learned something each time

@@ -81,7 +81,7 @@ def test_all_items_at_once_are_each_item_alone(tmp_path: Path, count: int, seed:
     for row in measure(samples, item_clusters(asked)):
         known = [at for at, one in enumerate(want) if one[str(row["metric"])] is not None]
         values = [want[at][str(row["metric"])] for at in known]
-        assert row["n_items"] == len(known)
+        assert (row["n_items"], row["n_asked"]) == (len(known), len(asked))
         assert row["value"] == (np.mean(values) if values else None)
         assert row["stderr"] == item_standard_error(values, [asked[at].cluster for at in known])
         assert row["n_unparsed"] == statuses.count(Status.UNPARSED)
@@ -127,6 +127,7 @@ def test_an_item_without_a_verdict_has_no_value(tmp_path: Path) -> None:
     graded = {("t/000", at): Grade(status=Status.ERROR, answer=None, detail="time") for at in range(2)}
     rows = measure(arrange(stored(tmp_path / "x.parquet", graded), problems(1), 2, "x"), None)
     assert [(row["value"], row["stderr"], row["n_items"]) for row in rows] == [(None, None, 0)] * 3
+    assert {row["n_asked"] for row in rows} == {1}
 
 
 @pytest.mark.parametrize(

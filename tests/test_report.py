@@ -353,6 +353,24 @@ def test_robust_summaries_are_shown_beside_and_with_bounds_from_ten_seeds(make_r
     )
 
 
+def test_shares_are_of_all_completions_that_were_asked(make_rows, tmp_path):
+    """A quarter of 512 items could not be judged at 48 checkpoints of a run, in greedy decoding."""
+    counts = {"n_items": 384, "n_asked": 512, "n_samples": 1, "n_ungraded": 128}
+    rows = make_rows(
+        np.random.default_rng(0), tasks=["sums"], seeds=[0], steps=range(1, 49), gain={"grpo": 0.2}, **counts
+    )
+    write_report(to_frame(rows), tmp_path, **FACTS)
+    (trained,) = (row for row in table(tmp_path, "counts") if row["arm"] == "grpo")
+    assert (trained["n_completions"], trained["n_ungraded"], trained["n_ungraded_share"]) == (
+        "24576",
+        "6144",
+        "0.25",
+    )
+    assert "18432 graded completions on test" in (tmp_path / "report.md").read_text()
+    (run,) = summarize_runs(to_frame(rows)).to_dict("records")
+    assert (run["n_items"], run["n_completions"], run["n_ungraded"]) == (384, 24576, 6144)
+
+
 def test_a_lone_baseline_is_reported_without_comparison(make_rows, tmp_path):
     frame = to_frame(make_rows(np.random.default_rng(0), gain={"grpo": 0.2}, tasks=["sums"]))
     shown = write_report(frame, tmp_path, **FACTS)
@@ -482,6 +500,11 @@ def test_scores_of_items_bring_optimism_beside_the_raw_maximum(make_rows, tmp_pa
     assert (shown["arm"], shown["n_seeds"], shown["n_items"]) == ("grpo", "5", "40")
     assert float(shown["between"]) == pytest.approx(np.mean([part.between for part in parts]))
     assert float(shown["within"]) == pytest.approx(np.mean([part.within for part in parts]))
+    assert {row["n_left_out"] for row in table(tmp_path, "items")} == {"0"}
+    one = scores.index[(scores["arm"] == "grpo") & (scores["seed"] == 0) & (scores["step"] == 40)][7]
+    scores.loc[one, ["n", "mean"]] = [0, np.nan]  # the grader ran out of time once
+    write(build("t", {}, collect(frame, scores=scores, **arguments)), tmp_path)
+    assert {(row["n_items"], row["n_left_out"]) for row in table(tmp_path, "items")} == {("39", "1")}
     write(build("t", {}, collect(frame, **arguments)), tmp_path)
     assert {row["raw_max"] for row in table(tmp_path, "peaks")} == {""}  # never without it
     assert "raw maximum over checkpoints is not shown" in (tmp_path / "report.md").read_text()

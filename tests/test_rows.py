@@ -120,10 +120,14 @@ def test_a_row_of_another_schema_says_where_it_came_from(tmp_path, make_row):
 def test_rows_from_before_a_column_still_read(tmp_path, make_row):
     path = tmp_path / "rows.jsonl"
     new = json.loads(make_row().model_dump_json())
-    old = {name: new[name] for name in new if name not in ("weights_note", "endpoints", "missing", "n_loose")}
+    later = ("weights_note", "endpoints", "missing", "n_loose", "n_asked", "train_device")
+    old = {name: new[name] for name in new if name not in later}
     path.write_text("".join(json.dumps(one) + "\n" for one in (old, new)))
     assert read_rows(path) == [make_row(), make_row()]
-    assert len(to_frame(read_rows(path))) == 1
+    (row,) = to_frame(read_rows(path)).to_dict("records")
+    assert (row["n_asked"], row["train_device"]) == (row["n_items"], "")
+    (row,) = to_frame([make_row(n_items=99, n_asked=100)]).to_dict("records")
+    assert (row["n_items"], row["n_asked"]) == (99, 100)
 
 
 def test_a_torn_line_longer_than_what_is_read_at_a_time(tmp_path, make_row):

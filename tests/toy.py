@@ -62,7 +62,8 @@ def write_run(out: Path, arm: str, seed: int, *, base: float = 0.0, steps: tuple
     (folder / "config.json").write_text(
         json.dumps({"config": {"policy": "tiny"}, "config_hash": f"{arm}{seed}"})
     )
-    manifest = {"state": "done", "git_sha": "abc", "git_dirty": False, "versions": {"torch": "2"}}
+    made_with = {"git_sha": "abc", "git_dirty": False, "versions": {"torch": "2"}, "device": "EPYC"}
+    manifest = {"state": "done", **made_with}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 

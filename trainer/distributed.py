@@ -15,6 +15,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 
+from tasks.provenance import processor
+
 T = TypeVar("T")
 
 
@@ -38,6 +40,11 @@ def device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def device_name(device: torch.device) -> str:
+    """Return what seconds of training compare on: the name of a GPU, or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor() or "cpu"
 
 
 def rank() -> int:

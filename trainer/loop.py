@@ -21,7 +21,7 @@ from trainer import runlog
 from trainer.batch import Batch, build_batch
 from trainer.checkpoint import save_checkpoint, save_state, saved_step
 from trainer.config import TrainConfig
-from trainer.distributed import flat, gather, process_group, rank, share, world_size
+from trainer.distributed import device_name, flat, gather, process_group, rank, share, world_size
 from trainer.memory import peak_memory
 from trainer.metrics import step_metrics
 from trainer.open_policy import Policy, open_policy
@@ -85,7 +85,7 @@ def _train(config: TrainConfig, out: Path, report: Callable[[str], None], track:
     problems = fitting(problems, policy.tokenizer, config.task, policy.longest_prompt, report)
     # a copy: the run's hash is that of its config.json
     settled = config.model_copy(update={"forward": policy.forward})
-    device, engine = str(policy.model.device), policy.engine.name
+    device, engine = device_name(policy.model.device), policy.engine.name
     report(f"{config.arm}, seed {config.seed}: {engine} rollouts on {device}, from step {done}")
     with ExitStack() as stack:
         stack.callback(policy.engine.close)

@@ -21,7 +21,7 @@ RUN = ["task", "arm", "seed"]
 
 COUNTS = ("n_truncated", "n_unparsed", "n_ungraded")
 
-MEASURED = {"tokens": "tokens", "seconds": "train_s", "device": "device"}
+MEASURED = {"tokens": "tokens", "seconds": "train_s"}
 """Other columns of a curve, and the columns of the test row that they come from."""
 
 Cell = tuple[str, str, int | None, int, str]
@@ -43,19 +43,22 @@ def learning_curves(frame: pd.DataFrame, *, metric: str = "accuracy", kind: str 
 
     Returns:
         One row per task, arm, seed and step, in that order: `validation` and `test` (metric units), the
-        test row's `n_items` and `n_completions`, its counts `n_truncated`, `n_unparsed`, `n_ungraded`
-        (completions), and `higher_is_better`; `tokens` and `seconds` of training so far (0 at step 0) and
-        `device`, where the row was scored.
+        test row's `n_items` and `n_completions` (ungraded ones too), its counts `n_truncated`, `n_unparsed`,
+        `n_ungraded` (completions), and `higher_is_better`; `tokens` and `seconds` of training so far (0 at
+        step 0) and `train_device`, which the seconds were spent on: where a row does not say, the device that
+        generated its texts.
 
     Raises:
         UserError: nothing to read; rows that cannot be compared (two schemas, suites, models, engines or
             versions of a task); a missing cell or a value that is null or not finite, named by arm, seed,
-            step, task and split; two rows for one cell; two runs with the same weights after step 0.
+            step, task and split; two rows for one cell; two runs with the same weights after step 0; rows of
+            one checkpoint with different weights.
     """
     rows = _select(frame, metric, kind)
     cells = _index(rows.to_dict("records"))
     _refuse_copies(cells)
     suite = rows["suite"].iloc[0]
+    _refuse_other_weights(cells, suite)
     runs = sorted({(arm, seed) for _, arm, seed, _, _ in cells if arm != BASE and seed is not None})
     if not runs:
         raise UserError(f"arm {BASE!r} is the only one with rows; train an arm with {_command(suite)}")
@@ -93,9 +96,10 @@ def _chosen_on(task: str, with_validation: list[str]) -> list[str]:
 def _point(test: dict[str, Any], validation: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what `learning_curves` says about one checkpoint."""
     values = {"validation": float(np.mean([row["value"] for row in validation])), "test": test["value"]}
-    sizes = {"n_items": test["n_items"], "n_completions": test["n_items"] * test["n_samples"]}
+    sizes = {"n_items": test["n_items"], "n_completions": test["n_asked"] * test["n_samples"]}
     counts = {name: test[name] for name in (*COUNTS, "higher_is_better")}
-    return values | sizes | counts | {name: test[of] for name, of in MEASURED.items()}
+    measured = {name: test[of] for name, of in MEASURED.items()}
+    return values | sizes | counts | measured | {"train_device": test["train_device"] or test["device"]}
 
 
 def macro_curves(curves: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +117,7 @@ def macro_curves(curves: pd.DataFrame) -> pd.DataFrame:
         return curves.iloc[:0]
     sums = ["n_items", "n_completions", *COUNTS]
     how = {"validation": "mean", "test": "mean"} | dict.fromkeys(sums, "sum")
-    how |= dict.fromkeys(("higher_is_better", "tokens", "seconds", "device"), "first")
+    how |= dict.fromkeys(("higher_is_better", "tokens", "seconds", "train_device"), "first")
     mean = curves.groupby(["arm", "seed", "step"], sort=True).agg(how).reset_index()
     return mean.assign(task=MACRO)[list(curves.columns)]
 
@@ -197,6 +201,20 @@ def _refuse_copies(cells: dict[Cell, dict[str, Any]]) -> None:
             raise UserError(
                 f"{_name(cell)}: has the weights of arm {other!r}, seed {first}; a run counts once, "
                 "so train it with a seed of its own"
+            )
+
+
+def _refuse_other_weights(cells: dict[Cell, dict[str, Any]], suite: str) -> None:
+    """A run that was trained again, and only some tasks of it scored again, is two runs in one curve."""
+    first: dict[tuple[str, int | None, int], Cell] = {}
+    for cell, record in cells.items():
+        other = first.setdefault(cell[1:4], cell)
+        ours, theirs = record["weights_hash"], cells[other]["weights_hash"]
+        if ours and theirs and ours != theirs:
+            raise UserError(
+                f"{_name(cell)}: measured on weights {ours[:12]}, task {other[0]!r}, {other[-1]} on "
+                f"{theirs[:12]}; a checkpoint has one set of weights, so score it whole with "
+                f"{_command(suite)} where the sets of all its tasks are"
             )
 
 

@@ -26,6 +26,8 @@ COLUMNS = [
     "n_seeds",
     "n_items",
     "n_clusters",
+    "n_left_out",
+    "reason",
 ]
 
 
@@ -52,9 +54,12 @@ def item_differences(
         Two rows per task and arm: `statement` "these items" (t interval over seeds of the mean over items)
         and "items like these" (`crossed_interval`: other seeds and other clusters of items); `difference`
         (`Interval`, metric units), n_seeds, n_items, n_clusters, and `reason`, why it has no bounds, or "".
+        Items without a graded sample at some checkpoint that the endpoint reads, of either arm or the base,
+        are left out and counted in n_left_out.
 
     Raises:
-        UserError: the baseline has no items; an arm, seed, step or item that others have and one lacks.
+        UserError: the baseline has no items; an arm, seed, step or item that others have and one lacks; no
+            item has a score everywhere.
     """
     rows = items[items["split"] == split]
     arms = sorted(set(rows["arm"]) - {BASE})
@@ -63,14 +68,20 @@ def item_differences(
     records = []
     for task, of_task in rows.groupby("task"):
         clusters = of_task.groupby("item")["cluster"].first()
-        names = [cluster or item for item, cluster in clusters.items()]
         tables = {arm: _endpoint_table(of_task, task, arm, endpoint) for arm in arms}
         for arm in (name for name in arms if name != baseline):
             _refuse_unequal(task, tables[arm], tables[baseline], arm, baseline)
-            difference_si = (tables[arm] - tables[baseline]).to_numpy()
+            difference = (tables[arm] - tables[baseline]).dropna(axis="columns")
+            if difference.empty:
+                raise UserError(
+                    f"task {task!r}: no item has a score at every checkpoint of {arm!r} and {baseline!r}; "
+                    "find out why the grader could not judge them"
+                )
+            names = [clusters[item] or item for item in difference.columns]
             place = {"task": task, "arm": arm, "baseline": baseline, "endpoint": endpoint}
-            records += [place | one for one in _statements(difference_si, names, level)]
-    return pd.DataFrame(records, columns=[*COLUMNS, "reason"], dtype=object)
+            place["n_left_out"] = tables[arm].shape[1] - len(names)
+            records += [place | one for one in _statements(difference.to_numpy(), names, level)]
+    return pd.DataFrame(records, columns=COLUMNS, dtype=object)
 
 
 def _statements(difference_si: np.ndarray, names: list[str], level: float) -> list[dict[str, object]]:
@@ -98,18 +109,24 @@ def _reason(interval: Interval, counts: dict[str, int]) -> str:
 
 
 def _endpoint_table(rows: pd.DataFrame, task: str, arm: str, endpoint: Endpoint) -> pd.DataFrame:
-    """Return seeds x items: the endpoint of every item's own curve, step 0 from the shared base."""
+    """Return seeds x items: the endpoint of every item's own curve, step 0 from the shared base.
+
+    NaN where a score that the endpoint reads could not be judged. What was not even asked is an error.
+    """
     own = rows[(rows["arm"] == arm) & (rows["step"] > 0)]
-    table = own.pivot(index=["seed", "item"], columns="step", values="mean")
-    base = rows[rows["arm"] == BASE].set_index("item")["mean"]
-    table.insert(0, 0, table.index.get_level_values("item").map(base))
-    holes = table.isna().stack()
+    base = rows[rows["arm"] == BASE].set_index("item")
+    graded, table = (own.pivot(index=["seed", "item"], columns="step", values=of) for of in ("n", "mean"))
+    for of, wide in (("n", graded), ("mean", table)):
+        wide.insert(0, 0, wide.index.get_level_values("item").map(base[of]))
+    holes = graded.isna().stack()  # 0 graded samples are no hole
     if holes.any():
         (seed, item), step = holes.idxmax()[:2], holes.idxmax()[2]
         raise UserError(
             f"task {task!r}, arm {arm!r}, seed {seed}, step {step}: item {item!r} has no score there; "
             "arms are compared on the same items, so generate and score what is missing"
         )
+    if len(table) != own["seed"].nunique() * own["item"].nunique():
+        raise UserError(f"task {task!r}: seeds of {arm!r} differ in their items; score them again")
     steps = table.columns.to_numpy(dtype=np.float64)
     values = table.to_numpy()
     value = values[:, -1] if endpoint == "final" else np.trapezoid(values, steps, axis=1) / steps[-1]
@@ -126,10 +143,6 @@ def _refuse_unequal(task: str, ours: pd.DataFrame, theirs: pd.DataFrame, arm: st
                 f"task {task!r}: {kind} {one} is there for only one of {arm!r} and {baseline!r}; "
                 "pairs need both, so train or score the other one"
             )
-    if ours.isna().to_numpy().any() or theirs.isna().to_numpy().any():
-        raise UserError(
-            f"task {task!r}: seeds of {arm!r} or {baseline!r} differ in their items; score them again"
-        )
 
 
 def optimism_table(

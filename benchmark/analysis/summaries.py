@@ -61,8 +61,8 @@ def summarize_runs(
         number is the end of the axis: show ">number"); "left" reached at the first look already, or at step
         0 where the number is 0 (show "<=number": the schedule looks too late).
         n_items: items in the test split (the fewest of any checkpoint).
-        n_completions, n_truncated, n_unparsed, n_ungraded: totals over the run's own test checkpoints,
-        the shared step 0 left out. higher_is_better: as in the rows.
+        n_completions (ungraded ones too), n_truncated, n_unparsed, n_ungraded: totals over the run's own
+        test checkpoints, the shared step 0 left out. higher_is_better: as in the rows.
 
     Raises:
         UserError: what `learning_curves` and `check_endpoints` refuse.
@@ -90,9 +90,9 @@ def _ends(curves: pd.DataFrame, endpoints: Endpoints) -> dict[Axis, float | str]
 
 
 def _end(curves: pd.DataFrame, axis: Axis, horizon: float | None) -> float | str:
-    devices = sorted(set(curves["device"]))
+    devices = sorted(set(curves.loc[curves["step"] > 0, "train_device"]))
     if axis == "seconds" and len(devices) > 1:
-        return f"rows of {', '.join(devices)}: seconds compare on one kind of machine only"
+        return f"trained on {', '.join(devices)}: seconds compare on one kind of machine only"
     last = float("inf")
     for (_, arm, seed), run in curves.groupby(RUN):
         x = run[AXIS_COLUMN[axis]].to_numpy(dtype=np.float64)

@@ -89,7 +89,7 @@ def _cells(one: Summed, arm: str, ties: dict[Who, Tie], label: str) -> dict[str,
     numbers = _arm(one, headline, arm)
     runs = one.runs[(one.runs["arm"] == arm) & (one.runs["task"] != MACRO)]
     total = int(runs["n_completions"].sum())
-    cut, silent = int(runs["n_truncated"].sum()), int(runs["n_unparsed"].sum())
+    cut, silent, unknown = (int(runs[f"n_{why}"].sum()) for why in ("truncated", "unparsed", "ungraded"))
     tasks = [str(task) for task in runs["task"].unique()]
     baseline = entry.suite["baseline"]
     found = {
@@ -106,7 +106,7 @@ def _cells(one: Summed, arm: str, ties: dict[Who, Tie], label: str) -> dict[str,
         "seeds": count(int(numbers["n_seeds"])),
         "samples": count(total),
         "truncated": share(cut, total),
-        "extracted": share(total - cut - silent, total),
+        "extracted": share(total - cut - silent - unknown, total),
         "hardware": words(entry.provenance.hardware),
         "level": Cell(text=one.level, sort=str(LEVELS.index(one.level)), badge="level"),
     }  # fmt: skip

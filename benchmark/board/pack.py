@@ -112,6 +112,12 @@ def _said(effective: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [json.loads(one) for one in sorted(distinct)]
 
 
+def _trained_on(rows: Sequence[ResultRow]) -> str:
+    """Return the devices of the runs; of rows that do not say, those that generated their texts."""
+    named = {row.train_device or row.device for row in rows if row.seed is not None}
+    return ", ".join(sorted(named - {""}))
+
+
 def _entry(suite: Suite, rows: Sequence[ResultRow], counts: Counts, words: Words) -> Entry:
     unknown = sorted(words.labels.keys() - set(suite.arms))
     if unknown:
@@ -134,7 +140,7 @@ def _entry(suite: Suite, rows: Sequence[ResultRow], counts: Counts, words: Words
         "git_sha": ", ".join(sorted({row.git_sha for row in rows})),
         "git_dirty": any(row.git_dirty for row in rows),
         "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())},
-        "hardware": words.hardware or ", ".join(sorted({row.device for row in rows if row.device})),
+        "hardware": words.hardware or _trained_on(rows),
         "tuning_budget": words.tuning_budget,
         "train_seconds": seconds,
         "train_tokens": tokens,

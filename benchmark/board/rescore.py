@@ -15,9 +15,11 @@ from tasks.grading import Asked, check_error_rate, grade_all
 from tasks.sampled import vote
 from tasks.schema import AnswerKind, Grade, Problem, Split
 
-COUNTED = ("value", "stderr", "n_items", "n_samples", "n_loose", "n_unparsed", "n_truncated", "n_ungraded",
-           "mean_tokens")  # fmt: skip
+COUNTED = ("value", "stderr", "n_items", "n_asked", "n_samples", "n_loose", "n_unparsed", "n_truncated",
+           "n_ungraded", "mean_tokens")  # fmt: skip
 """The columns of a row that its texts decide."""
+LATER = ("n_asked", "n_loose")
+"""Those that rows from before them lack."""
 
 
 def rescore(task: str, split: Split, texts: Texts, rows: Sequence[ResultRow]) -> Iterator[str]:
@@ -49,7 +51,7 @@ def rescore(task: str, split: Split, texts: Texts, rows: Sequence[ResultRow]) ->
             continue
         for column in COUNTED:
             theirs = getattr(row, column)
-            if theirs != ours[column] and not (column == "n_loose" and theirs is None):
+            if theirs != ours[column] and not (column in LATER and theirs is None):
                 yield f"{name}: {column} is {theirs}, its texts give {ours[column]}"
 
 

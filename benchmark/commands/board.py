@@ -48,7 +48,9 @@ def _add_pack(parts: Commands) -> None:
     pack.add_argument(
         "--label", action="append", default=[], metavar="ARM=NAME", help="what an arm is called"
     )
-    pack.add_argument("--hardware", default="", help="what it was trained on (default: the rows' devices)")
+    pack.add_argument(
+        "--hardware", default="", help="what it was trained on (default: the devices that the rows name)"
+    )
     pack.add_argument(
         "--tuning", default="not stated", help="trials spent on choosing settings, for every arm alike"
     )

@@ -74,7 +74,7 @@ class Results(Settings):
     versions: dict[str, str]
     task_versions: dict[str, str]
     counts: dict[str, tuple[int, int]]
-    """Task -> items, completions per item."""
+    """Task -> items asked, completions per item."""
     decoding: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     """Task -> how its completions were drawn, as the rows say."""
     checked: list[str]
@@ -136,7 +136,7 @@ def read_results(out: Path, suite: Suite, seeds: Iterable[int] | None = None) ->
         runs.append(_run(folder, seed, grid, steps, lines, scores.get(seed, {})))
     counts = {
         task: (
-            int(_one(rows[rows["task"] == task]["n_items"], f"{task}: items")),
+            int(_one(rows[rows["task"] == task]["n_asked"], f"{task}: items asked")),
             int(_one(rows[rows["task"] == task]["n_samples"], f"{task}: completions per item")),
         )
         for task in tasks

@@ -15,7 +15,7 @@ NAMES = (*COUNTS, "n_loose")
 def count_table(results: Results) -> Table:
     """Count completions, not items, and keep the untrained policy apart: all arms share it."""
     rows = results.rows[(results.rows["split"] == "test") & (results.rows["missing"] == "")]
-    rows = rows.assign(n_completions=rows["n_items"] * rows["n_samples"])
+    rows = rows.assign(n_completions=rows["n_asked"] * rows["n_samples"])
     if "n_loose" not in rows:
         rows = rows.assign(n_loose=None)
     order = [BASE, *results.arm_names]

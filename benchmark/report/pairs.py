@@ -225,12 +225,14 @@ def item_table(results: Results) -> Table | None:
         Column("difference", "difference (points)", points),
         Column("n_seeds", "pairs", plain),
         Column("n_items", "items", plain),
+        Column("n_left_out", "items left out", plain),
         Column("n_clusters", "clusters of items", plain),
         Column("reason", "why there are no bounds", plain, optional=True),
     )
     note = (
         "These items: other seeds, the same items, as everywhere above. Items like these: other seeds "
-        "and other items of the same kind, drawn by cluster; wider, because it says more."
+        "and other items of the same kind, drawn by cluster; wider, because it says more. "
+        "Left out: items that the grader could not judge at some checkpoint of the two arms or in the base."
     )
     title = f"Areas under the curve, paired by seed and by item: differences from {results.baseline}"
     return Table("items", title, columns, results.item_differences.to_dict("records"), note, NO_OTHER)

@@ -60,12 +60,13 @@ def _measured(results: Results) -> str:
     seeds = results.runs.groupby(["task", "arm"]).size()
     low, high = int(seeds.min()), int(seeds.max())
     trained = results.rows[results.rows["arm"] != BASE]
-    items = results.runs[results.runs["task"] != MACRO].groupby("task")["n_items"].min()
-    completions = int(results.runs[results.runs["task"] != MACRO]["n_completions"].sum())
+    runs = results.runs[results.runs["task"] != MACRO]
+    items = runs.groupby("task")["n_items"].min()
+    graded = int((runs["n_completions"] - runs["n_ungraded"]).sum())
     return (
         f"Measured: {len(results.arm_names)} arms ({', '.join(results.arm_names)}), {_span(low, high)} "
         f"training seed{'' if high == 1 else 's'} each, {trained['step'].nunique()} checkpoints a run, "
-        f"{', '.join(f'{task} ({count} items)' for task, count in items.items())}; {completions} graded "
+        f"{', '.join(f'{task} ({count} items)' for task, count in items.items())}; {graded} graded "
         "completions on test."
     )
 

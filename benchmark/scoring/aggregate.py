@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 
 from benchmark.jobs.runs import TrainedRun
@@ -22,6 +23,8 @@ from tasks.schema import Problem, Split
 
 TIMES = {"train_s", "wall_s", "scored_at"}
 """Columns that differ between two runs of the same thing."""
+_made_of = attrgetter("weights_hash", "config_hash", "task_version", "n_samples")
+"""What a number is of: where one of these changed, the old number is another checkpoint's or task's."""
 PLAIN = {"opened", "swapped"}
 """Ways in which weights get into an engine that need no note."""
 
@@ -131,6 +134,7 @@ def _row(suite: Suite, run: TrainedRun, step: int, task: str, split: Split, colu
             "seed": run.seed if step else None,
             "tokens": tokens,
             "train_s": round(seconds, 3),
+            "train_device": str(run.manifest.get("device") or "") if step else "",
             "task": task,
             "split": split,
             "task_version": task_version(task),
@@ -161,7 +165,7 @@ def _refuse_other_endpoints(
 
 
 def _kept(row: ResultRow, known: ResultRow | None) -> ResultRow:
-    """Return a row, or the one that was measured while its set was still on the machine."""
-    if known is None or known.value is None or known.n_samples != row.n_samples:
+    """Return a row, or the one that was measured of the same weights while its set was on the machine."""
+    if not row.missing or known is None or known.value is None:
         return row
-    return known if row.missing else row
+    return known if _made_of(known) == _made_of(row) else row

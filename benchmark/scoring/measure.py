@@ -82,6 +82,7 @@ def measure(samples: Samples, clusters: Sequence[str] | None) -> list[Columns]:
     count = samples.score_ik.shape[1]
     statuses = dict(zip(Status, np.bincount(samples.status_ik.ravel(), minlength=len(Status)), strict=True))
     shared: Columns = {
+        "n_asked": len(samples.score_ik),
         "n_samples": count,
         "n_loose": int(samples.loose_ik.sum()),
         "n_unparsed": int(statuses[Status.UNPARSED]),
@@ -114,7 +115,7 @@ def item_metrics(samples: Samples) -> dict[str, np.ndarray]:
 def not_measured(engine: str, count: int, reason: str) -> list[Columns]:
     """Return the columns of rows that could not be measured: null, never 0, and why."""
     shared: Columns = {
-        **dict.fromkeys(("n_items", "n_unparsed", "n_truncated", "n_ungraded"), 0),
+        **dict.fromkeys(("n_items", "n_asked", "n_unparsed", "n_truncated", "n_ungraded"), 0),
         **dict.fromkeys(("value", "stderr", "mean_tokens", "wall_s")),
         "n_samples": count,
         "engine": engine,

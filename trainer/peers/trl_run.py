@@ -19,7 +19,7 @@ from tasks.settings import claim_folder
 from trainer import runlog
 from trainer.batch import build_batch
 from trainer.checkpoint import save_checkpoint, step_folder
-from trainer.distributed import flat
+from trainer.distributed import device_name, flat
 from trainer.memory import peak_memory
 from trainer.metrics import rollout_metrics, tree_metrics
 from trainer.peers.trl_grpo import TrlConfig
@@ -57,7 +57,7 @@ def _train(config: TrlConfig, out: Path, report: Report) -> None:
     folder = policy_folder(config.policy)
     trainer = open_trainer(config, folder, report)
     trainer.add_callback(RunLog(config, out, trainer, report))
-    device = str(trainer.model.device)
+    device = device_name(trainer.model.device)
     report(f"{config.arm} by TRL, seed {config.seed}: transformers rollouts on {device}")
     with runlog.recorded(out, config, device=device, engine="trl"):
         save_as_it_came(out, 0, trainer, folder)
