@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Annotated, BinaryIO, Final, Literal
 
 import pandas as pd
 from pydantic import ConfigDict, Field, ValidationError
@@ -19,6 +19,9 @@ from tasks.settings import Settings
 SCHEMA: Final = 1
 TAIL: Final = 1 << 16
 """Bytes that are read at a time to find the last whole line."""
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[float, Field(ge=0)]
+"""A number of seconds or tokens, or an error: never negative."""
 
 
 class ResultRow(Settings):
@@ -38,9 +41,9 @@ class ResultRow(Settings):
     """Optimizer steps taken; 0 is the untrained policy."""
     seed: int | None
     """Training seed; None for the untrained policy."""
-    tokens: int
+    tokens: Count
     """Completion tokens generated in training so far."""
-    train_s: float
+    train_s: Size
     """Seconds of training so far, scoring excluded."""
     train_device: str = ""
     """What `train_s` was spent on, as the run's manifest has it; "" for the untrained policy and where nobody
@@ -53,21 +56,21 @@ class ResultRow(Settings):
     higher_is_better: bool
     value: float | None
     """In metric units (accuracy in [0, 1]); None when it could not be measured."""
-    stderr: float | None
+    stderr: Size | None
     """Standard error over items, completions clustered by item; None when n_items < 2."""
-    n_items: int
+    n_items: Count
     """Items that `value` is the mean of: those with enough gradable completions."""
-    n_asked: int | None = None
+    n_asked: Count | None = None
     """Items that were asked, graded or not; None in rows from before the column."""
-    n_samples: int
+    n_samples: int = Field(ge=1)
     """Completions per item."""
-    n_loose: int | None = None
+    n_loose: Count | None = None
     """Completions whose answer was found neither in a box nor after "the answer is"."""
-    n_unparsed: int
-    n_truncated: int
-    n_ungraded: int
+    n_unparsed: Count
+    n_truncated: Count
+    n_ungraded: Count
     """Bad gold or a failed grader: left out of `value`."""
-    mean_tokens: float | None
+    mean_tokens: Size | None
     """Mean completion length in tokens."""
     engine: str
     config_hash: str
@@ -81,7 +84,7 @@ class ResultRow(Settings):
     """That generated the texts."""
     scored_at: str
     """ISO 8601, UTC."""
-    wall_s: float | None
+    wall_s: Size | None
     """Seconds of the engine on the blocks that hold the unit's texts, whenever that was; None where nothing
     was measured. A block that only repeats what others hold is not counted."""
     temperature: float | None = None
@@ -92,7 +95,7 @@ class ResultRow(Settings):
     """Why there is no value although the suite asks for it, such as a set that is not on the machine."""
     weights_note: str = ""
     """How the weights got into the engine, where that was not the plain way, such as "restarted: reason"."""
-    n_conflicts: int = 0
+    n_conflicts: Count = 0
     """Samples of the unit of which the store has two different texts: the engine did not repeat itself."""
     endpoints: str = ""
     """Digest of the suite's endpoints, which were fixed before the row was measured."""

@@ -13,6 +13,7 @@ from toy import Place, all_rows, make_suite, write_run, write_texts
 
 from benchmark.board.declared import digest_of
 from benchmark.board.pack import Words, pack
+from benchmark.endpoints import Endpoints
 from benchmark.store import sample_key
 from benchmark.suite import Suite
 from tasks.catalog import task_version
@@ -56,7 +57,7 @@ def words(entry_id: str, **changes: Any) -> Words:
 def make_entry(
     tmp: Path, entry_id: str = "toy", seeds: int = 2, lead: int = 6, first: int = 0, **changes: Any
 ) -> Path:
-    """`first` of the seeds; those of two entries with weights of their own are 20 apart."""
+    """`first` of the seeds; two entries with other seeds have weights of their own."""
     suite = toy_suite(seeds, first)
     out = write_results(tmp / f"out-{entry_id}", suite, lead)
     return pack(suite, out, tmp / "entries", words(entry_id, **changes))
@@ -106,6 +107,19 @@ def suite_change(**changes: Any) -> Callable[[dict[str, Any]], None]:
         entry["suite_hash"] = digest_of(entry["suite"])
 
     return change
+
+
+def declare_endpoints(folder: Path, **changes: Any) -> None:
+    """Change endpoints of the suite and mend every hash of them."""
+    endpoints = json.loads((folder / "entry.json").read_text())["suite"]["endpoints"] | changes
+    digest = Endpoints.model_validate(endpoints).digest()
+
+    def declare(entry: dict[str, Any]) -> None:
+        suite_change(endpoints=endpoints)(entry)
+        entry["endpoints_hash"] = digest
+
+    edit_entry(folder, declare)
+    edit_rows(folder, lambda rows: [row.update(endpoints=digest) for row in rows] and None)
 
 
 def ask_otherwise(folder: Path, **changes: Any) -> dict[str, str]:

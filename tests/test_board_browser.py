@@ -11,7 +11,7 @@ import pytest
 from entries import edit_entry, make_entry
 
 from benchmark.board.build import build
-from benchmark.board.check import open_entry
+from benchmark.board.opened import open_entry
 from benchmark.board.records import (
     LEVELS,
     Record,
@@ -33,7 +33,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two entries, one of them named like a script."""
     folder = tmp_path_factory.mktemp("board")
     make_entry(folder, "toy", seeds=6)
-    make_entry(folder, "evil", seeds=6, lead=3)
+    make_entry(folder, "evil", seeds=6, lead=3, first=20)
 
     def name_it(entry: dict[str, Any]) -> None:
         entry["title"] = SCRIPT

@@ -17,6 +17,7 @@ import pytest
 from entries import (
     add_task,
     ask_otherwise,
+    declare_endpoints,
     edit_entry,
     edit_rows,
     edit_texts,
@@ -28,8 +29,9 @@ from entries import (
     words,
 )
 
-from benchmark.board.check import check_entry, open_entry
+from benchmark.board.check import check_entry
 from benchmark.board.entry import SCHEMA_FILE, schema_text
+from benchmark.board.opened import open_entry
 from benchmark.board.pack import pack
 from benchmark.board.reading import LIMITS, Fault, Limits, list_files, parse_json, read_bytes, read_lines
 from benchmark.board.texts import unpack_texts
@@ -281,13 +283,24 @@ def test_whatever_a_check_trips_over_is_the_fault_of_its_entry(
     def trip(*arguments: object) -> None:
         raise RuntimeError("a \x1b[2J surprise")
 
-    monkeypatch.setattr("benchmark.board.check.declaration_faults", trip)
+    monkeypatch.setattr("benchmark.board.opened.declaration_faults", trip)
     for arguments in (("check", str(entry)), ("--entries", str(entry.parent), "--page", str(entry.parent))):
         with pytest.raises(SystemExit) as left:
             run_board(*arguments)
         assert left.value.code == 6
         said = capsys.readouterr().err
         assert said == "fault: toy: cannot be checked, RuntimeError: a \\x1b[2J surprise\n"
+
+
+def test_what_stops_the_page_is_found_by_the_check(entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trip(*arguments: object) -> None:
+        raise ValueError("cannot be summed up")
+
+    for name in ("summed.paired_differences", "arm_row.draw_chart", "build.csv_page"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"benchmark.board.{name}", trip)
+            assert "cannot be checked, ValueError: cannot be summed up" in faults(entry)
+    assert faults(entry) == ""
 
 
 def test_a_bomb_is_stopped_before_it_is_unpacked() -> None:
@@ -496,6 +509,14 @@ def more_samples(rows: list[dict[str, Any]]) -> None:
         row["n_samples"] = 1 << 62
 
 
+def set_in(key: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
+    def change(rows: list[dict[str, Any]]) -> None:
+        row_of(rows, "lambda_grpo", 1, 4, "test")[key] = value
+
+    change.__name__ = f"{key}={value}"
+    return change
+
+
 def foreign_key(rows: list[dict[str, Any]]) -> None:
     row_of(rows, "grpo", 0, 2, "test")["sample_key"] = "0" * 24
 
@@ -516,7 +537,29 @@ ROW_CHANGES: list[tuple[Callable[[list[dict[str, Any]]], None], str]] = [
     (many_versions, "more than 100 versions"),
     (more_samples, "samples per item, want 1 to"),
     (foreign_key, "its units are not those that the rows name"),
+    (set_in("value", 7.3), "value is 7.3 over 80 items, want a fraction"),
+    (set_in("value", -0.5), "value is -0.5 over 80 items, want a fraction"),
+    (set_in("n_items", 0), "over 0 items"),
+    (set_in("n_truncated", 78), "81 completions without an answer or truncated, of at most 80"),
+    (set_in("n_loose", 81), "n_loose is 81 of at most 80"),
+    (set_in("n_asked", 900), "n_asked is 900, want 80 to 80"),
+    *(
+        (set_in(key, -1), f"{key}: Input should be greater than or equal to 0")
+        for key in ("stderr", "tokens", "train_s", "wall_s", "mean_tokens", "n_items", "n_conflicts")
+    ),
+    *(
+        (set_in(key, -900), f"{key}: Input should be greater than or equal to 0")
+        for key in ("n_truncated", "n_unparsed", "n_ungraded", "n_loose")
+    ),
+    (set_in("n_samples", 0), "n_samples: Input should be greater than or equal to 1"),
 ]
+
+
+def test_items_that_could_not_be_graded_may_outnumber_those_that_were(entry: Path) -> None:
+    """Of 80 items 70 have no reference answer: the others' counts still hold together."""
+    change = {"n_items": 10, "n_ungraded": 70, "n_loose": 80, "n_truncated": 2, "n_unparsed": 3}
+    edit_rows(entry, lambda rows: row_of(rows, "grpo", 0, 2, "test").update(change))
+    assert open_entry(entry).rows
 
 
 @pytest.mark.parametrize(("change", "message"), ROW_CHANGES, ids=lambda one: getattr(one, "__name__", ""))
@@ -637,18 +680,7 @@ def test_texts_that_no_row_rests_on(entry: Path) -> None:
 
 
 def test_a_schedule_that_looks_too_late_is_a_fault(entry: Path) -> None:
-    from benchmark.board.declared import digest_of
-    from benchmark.endpoints import Endpoints
-
-    levels = {"levels": {"sums1": [0.01]}}
-    digest = Endpoints.model_validate(levels).digest()
-
-    def lower(value: dict[str, Any]) -> None:
-        value["suite"]["endpoints"] |= levels
-        value["suite_hash"], value["endpoints_hash"] = digest_of(value["suite"]), digest
-
-    edit_entry(entry, lower)
-    edit_rows(entry, lambda rows: [row.update(endpoints=digest) for row in rows] and None)
+    declare_endpoints(entry, levels={"sums1": [0.01]})
     assert "above level 0.01 of sums1 at the first look" in faults(entry)
 
 
@@ -740,3 +772,27 @@ def test_a_reproduction_is_checked_whole(entry: Path, capsys: pytest.CaptureFixt
     assert left.value.code == 6
     assert "fault: again: rows.jsonl" in capsys.readouterr().err
     assert not (entry.parent.parent / "verification").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--re-evaluate", "out", "--seed", "-1"], "--seed: -1 is below 0"),
+        (["--re-evaluate", "out", "--seed", "a"], "--seed"),
+        (["--seed", "1"], "--seed: says how to generate again; add --re-evaluate"),
+        (["--units", "2"], "--units: says how"),
+        (["--engine", "vllm"], "--engine: says how"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_flags_that_would_do_nothing_or_fail_late_are_refused_at_once(
+    entry: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr(board, "_rescored", lambda path: pytest.fail("texts were scored first"))
+    with pytest.raises(UserError, match=message):
+        run_board("check", str(entry), *arguments)
+
+
+def test_no_engine_is_asked_for_when_texts_are_packed() -> None:
+    with pytest.raises(UserError, match="unrecognized arguments: --engine vllm"):
+        run_board("pack", "embedded", "--id", "x", "--engine", "vllm")

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from entries import add_task, edit_entry, edit_rows, make_entry, suite_change
+from entries import add_task, declare_endpoints, edit_entry, edit_rows, make_entry, row_of, suite_change
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from benchmark.board.build import build
-from benchmark.board.cells import ratio
+from benchmark.board.cells import percent, ratio
 from benchmark.board.charts import draw_chart
-from benchmark.board.check import open_entry
+from benchmark.board.opened import open_entry
 from benchmark.board.page import csv_page, html_page, markdown_page, policy
 from benchmark.board.reading import Fault
 from benchmark.board.records import (
@@ -38,7 +38,6 @@ from benchmark.board.reproduce import equivalence, reproduce
 from benchmark.board.standing import group_key, groups
 from benchmark.board.summed import sum_up
 from benchmark.board.ties import tied_sets
-from benchmark.endpoints import Endpoints
 from benchmark.stats import Interval
 from tasks.errors import UserError
 
@@ -185,8 +184,8 @@ def confirm(entries: Path, target: str, level: Verb, by: str) -> None:
 
 
 def test_a_claim_is_shown_and_delists_once_a_maintainer_confirms_it(entries: Path, tmp_path: Path) -> None:
-    make_entry(tmp_path / "more", "newer", seeds=6, lead=0, supersedes=["toy"])
-    make_entry(tmp_path / "more", "doubt", seeds=6, lead=0, kind="refutation", refutes=["newer"])
+    make_entry(tmp_path / "more", "newer", seeds=6, lead=0, first=20, supersedes=["toy"])
+    make_entry(tmp_path / "more", "doubt", seeds=6, lead=0, first=40, kind="refutation", refutes=["newer"])
     for name in ("newer", "doubt"):
         shutil.copytree(tmp_path / "more" / "entries" / name, entries / name)
     cells = cells_of(entries)
@@ -206,6 +205,17 @@ def test_a_claim_is_shown_and_delists_once_a_maintainer_confirms_it(entries: Pat
     shutil.rmtree(entries / "toy")
     with pytest.raises(Fault, match="newer: speaks of 'toy', which is no entry"):
         build(entries)
+
+
+def test_a_run_counts_once_in_a_table(entries: Path) -> None:
+    copy = Path(shutil.copytree(entries / "toy", entries / "copy"))
+    edit_entry(copy, lambda entry: entry.update(id="copy", author="Ann", supersedes=["toy"]))
+    with pytest.raises(Fault, match="toy: 24 of its trained checkpoints have the weights of copy, in"):
+        build(entries)
+    confirm(entries, "toy", "superseded", "copy")
+    assert cells_of(entries)["copy lambda_grpo"]["tied set"] == "best"
+    edit_entry(copy, suite_change(train={"learning_rate": 1.0}))
+    assert cells_of(entries)["toy lambda_grpo"]["tied set"] == "best"  # another table
 
 
 def test_a_task_left_out_is_neither_compared_nor_ranked(entries: Path) -> None:
@@ -251,15 +261,7 @@ def test_a_speed_says_which_levels_it_leaves_out() -> None:
 def test_a_censored_level_stands_beside_the_speed(tmp_path: Path) -> None:
     """Only some of grpo get to 0.22."""
     folder = make_entry(tmp_path, seeds=6)
-    levels = {"levels": {"sums1": [0.15, 0.22]}}
-    digest = Endpoints.model_validate(levels).digest()
-
-    def declare(entry: dict[str, Any]) -> None:
-        suite_change(endpoints=entry["suite"]["endpoints"] | levels)(entry)
-        entry["endpoints_hash"] = digest
-
-    edit_entry(folder, declare)
-    edit_rows(folder, lambda rows: [row.update(endpoints=digest) for row in rows] and None)
+    declare_endpoints(folder, levels={"sums1": [0.15, 0.22]})
     files = build(tmp_path / "entries")
     note = "5 of 12 runs never get to some level and count with the end"
     assert all(note in files[name] for name in ("index.html", "board.csv"))
@@ -273,6 +275,22 @@ def test_one_seed_says_nothing(tmp_path: Path) -> None:
     assert cells["tied set"] == "–"
     assert "tied set: 1 training seed: a test needs 5" in cells["missing"]
     assert "[no interval: 1 seed]" in cells["AUC"]
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(1, "50.0 % [no interval: 1 seed]"), (6, "50.0 % [no interval: 6 equal values]")]
+)
+def test_a_value_without_an_interval_says_why(n: int, text: str) -> None:
+    assert percent(Interval(0.5, None, None, n), "").plain == text
+
+
+def test_more_seeds_than_signs_can_be_counted_for(tmp_path: Path) -> None:
+    folder = make_entry(tmp_path, "many", seeds=41)
+    differences = sum_up(open_entry(folder)).differences
+    tested = differences[differences["difference"].notna()]
+    assert set(tested["n"]) == {41}
+    assert tested["p"].isna().all()
+    assert cells_of(tmp_path / "entries")["many lambda_grpo"]["seeds"] == "41"
 
 
 # --- ties ---
@@ -317,6 +335,16 @@ def test_no_spread_is_no_statement() -> None:
     values = {("a", "x"): seeds(*[0.5] * 5), ("b", "x"): seeds(*[0.4] * 5), ("a", "y"): seeds(*[0.4] * 5)}
     ties = tied_sets(values, alpha=0.05, min_seeds=5)
     assert [ties[one].place for one in values] == ["best", "no statement", "no statement"]
+
+
+def test_equal_values_have_no_spread_whatever_their_rounding() -> None:
+    """The standard deviation of six times 0.1 is 1.4e-17."""
+    assert np.std([0.1] * 6) > 0
+    values = {("a", "x"): seeds(*[0.1] * 6), ("b", "x"): seeds(*[0.0999] * 6)}
+    ties = tied_sets(values, alpha=0.05, min_seeds=5)
+    assert ties["b", "x"].place == "no statement"
+    assert "no spread to test" in ties["b", "x"].reason
+    assert equivalence(values["a", "x"], values["b", "x"], 0.03) is None
 
 
 def test_a_tie_that_holm_makes() -> None:
@@ -433,6 +461,25 @@ def test_a_reproduction_is_equivalent_in_every_arm(made: Path, tmp_path: Path) -
     edit_entry(elsewhere, suite_change(dtype="bfloat16"))
     with pytest.raises(Fault, match="it is another one"):
         reproduce(toy, open_entry(elsewhere))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"horizon": {"steps": 1000}}, "ends at 4 steps, the horizon is 1000"),
+        ({"primary_axis": "seconds"}, "rows of cpu, gpu: seconds compare on one kind of machine only"),
+    ],
+    ids=["horizon", "devices"],
+)
+def test_nothing_is_reproduced_where_nothing_was_compared(
+    entries: Path, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    again = make_entry(tmp_path, "again", seeds=6, first=20, author="Ann")
+    for folder in (entries / "toy", again):
+        declare_endpoints(folder, **changes)
+        edit_rows(folder, lambda rows: row_of(rows, "grpo", rows[-1]["seed"], 4, "test").update(device="gpu"))
+    with pytest.raises(Fault, match=f"toy: not comparable: arm grpo has no primary endpoint: .*{reason}"):
+        reproduce(open_entry(entries / "toy"), open_entry(again))
 
 
 def test_neither_a_copy_nor_the_same_author_reproduces(entries: Path, tmp_path: Path) -> None:

@@ -230,6 +230,17 @@ def test_differences_are_paired_by_seed(make_rows, seed):
     assert [r["difference"].mean for r in swapped] == pytest.approx([-r["difference"].mean for r in found])
 
 
+def test_beyond_forty_pairs_there_is_no_exact_p_and_all_else_stays(make_rows):
+    rows = make_rows(np.random.default_rng(0), seeds=range(41), tasks=["sums"])
+    for n, p, reason in ((40, True, ""), (41, False, "no exact p: 41 pairs, it is counted for up to 40")):
+        runs = summarize_runs(to_frame([row for row in rows if row.seed is None or row.seed < n]))
+        for record in paired_differences(runs).to_dict("records"):
+            assert (record["n"], record["p"] is not None, record["reason"]) == (n, p, reason)
+            assert record["p_t"] is not None
+            assert record["difference"].low < record["difference"].high
+            assert record["verdict"] == "higher"
+
+
 def test_one_pair_gives_a_difference_and_a_reason(make_rows):
     runs = summarize_runs(to_frame(make_rows(np.random.default_rng(0), seeds=[0], tasks=["sums"])))
     for record in paired_differences(runs).to_dict("records"):

@@ -87,6 +87,16 @@ def test_tables_for_machines_hold_the_unrounded_numbers(make_rows, tmp_path):
         assert (line["arm"], line["verdict"]) == (row["arm"], row["verdict"])
 
 
+def test_more_seeds_than_an_exact_p_can_count(make_rows, tmp_path):
+    frame = to_frame(make_rows(np.random.default_rng(5), seeds=range(41), tasks=["sums"]))
+    write_report(frame, tmp_path, **FACTS)
+    lines = table(tmp_path, "differences_steps")
+    assert [(line["p"], line["n"], line["reason"]) for line in lines] == [
+        ("", "41", "no exact p: 41 pairs, it is counted for up to 40")
+    ] * len(lines)
+    assert all(float(line["p_holm"]) < 0.05 for line in lines)
+
+
 def test_equal_rows_give_equal_bytes_in_any_order(make_rows, tmp_path):
     rows = make_rows(np.random.default_rng(5))
     later = [row.model_copy(update={"scored_at": "2031-01-01T00:00:00Z", "wall_s": None}) for row in rows]

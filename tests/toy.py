@@ -69,8 +69,8 @@ def write_run(out: Path, arm: str, seed: int, *, base: float = 0.0, steps: tuple
 
 
 def hash_free(arm: str, seed: int, step: int) -> float:
-    """A number of its own for every checkpoint."""
-    return 100 * ["grpo", "lambda_grpo"].index(arm) + 10 * seed + step
+    """A number of its own for every checkpoint of fewer than 1000 seeds."""
+    return 10_000 * ["grpo", "lambda_grpo"].index(arm) + 10 * seed + step
 
 
 def texts(suite: Suite, split: str, right: int) -> list[Sample]:

@@ -16,6 +16,7 @@ from benchmark.analysis.summaries import on_axis, summarize_runs
 from benchmark.analysis.time_pairs import Pairs, levels_of, speed_pairs, time_pairs, too_late
 from benchmark.endpoints import MACRO, Axis, Endpoints
 from benchmark.stats import (
+    MAX_SIGN_FLIP_PAIRS,
     Interval,
     equivalence_p,
     holm,
@@ -130,7 +131,8 @@ def paired_differences(
         unit: of `difference` and `mde`: "metric" (a fraction), the axis for time_to_*, "ratio" for speed.
         difference: `Interval` of the mean difference arm - baseline; for speed the geometric mean of how
         many times as fast the arm is as the baseline (no difference is 1). None when it cannot be formed.
-        p: exact two-sided `sign_flip_p`. p_t: paired t test, which belongs to the interval.
+        p: exact two-sided `sign_flip_p`; None above `MAX_SIGN_FLIP_PAIRS` pairs. p_t: paired t test, which
+        belongs to the interval.
         p_holm: p_t adjusted by Holm over the tasks of this arm, endpoint and axis; `MACRO` is no member of
         that family, its p_holm is its p_t.
         p_equivalent: two one-sided tests against the margin, adjusted likewise; None where there is no margin
@@ -224,7 +226,11 @@ def _compare(pairs: Pairs, endpoints: Endpoints) -> dict[str, object]:
         return record | {
             "reason": "1 pair of seeds: no interval and no test, train at least 2 (5 to be useful)"
         }
-    record["p"] = sign_flip_p(pairs.difference_s)
+    if pairs.n <= MAX_SIGN_FLIP_PAIRS:
+        record["p"] = sign_flip_p(pairs.difference_s)
+    else:
+        too_many = f"no exact p: {pairs.n} pairs, it is counted for up to {MAX_SIGN_FLIP_PAIRS}"
+        record["reason"] = "; ".join(filter(None, [pairs.reason, too_many]))
     record["p_t"] = paired_t_p(pairs.difference_s)
     if record["p_t"] is None:
         return record | {

@@ -159,12 +159,15 @@ def percent(interval: Interval | None, why_not: str) -> Cell:
 
     >>> percent(Interval(0.6631, 0.652, 0.675, 6), "").plain
     '66.3 % [65.2, 67.5]'
+    >>> percent(Interval(0.5, None, None, 6), "").plain
+    '50.0 % [no interval: 6 equal values]'
     """
     if interval is None:
         return missing(why_not)
     text = f"{100 * interval.mean:.1f} %"
     if interval.low is None or interval.high is None:
-        return Cell(text=text, sort=f"{interval.mean:.9f}", range=f"[no interval: {interval.n} seed]")
+        why = "1 seed" if interval.n < 2 else f"{interval.n} equal values"
+        return Cell(text=text, sort=f"{interval.mean:.9f}", range=f"[no interval: {why}]")
     bounds = f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
     return Cell(text=text, sort=f"{interval.mean:.9f}", range=bounds)
 

@@ -23,6 +23,8 @@ MOST_SAMPLES = 1 << 20
 """Per item."""
 MOST_VERSIONS = 100
 """Libraries that one row may name."""
+ROUNDING = 1e-9
+"""By which a majority of many samples may come out above 1."""
 
 
 def read_entry_rows(content: bytes, limits: Limits = LIMITS) -> list[ResultRow]:
@@ -71,6 +73,11 @@ def run_weights(rows: Iterable[ResultRow]) -> dict[tuple[str, int], dict[int, st
         if row.seed is not None:
             found[row.arm, row.seed][row.step] = row.weights_hash
     return dict(found)
+
+
+def trained_weights(rows: Iterable[ResultRow]) -> set[str]:
+    """Return the weights of every trained checkpoint that was measured; the untrained policy is shared."""
+    return {row.weights_hash for row in rows if row.seed is not None and not row.missing}
 
 
 def unmeasured(rows: Iterable[ResultRow]) -> list[str]:
@@ -167,7 +174,7 @@ def training_totals(rows: Iterable[ResultRow]) -> tuple[float, int]:
 
 def _complete(entry: Entry, rows: Sequence[ResultRow]) -> Iterator[str]:
     """Yield what is missing of (untrained policy and runs) x steps x tasks x splits x metrics."""
-    foreign = next((line for row in rows if (line := _foreign(entry, row))), "")
+    foreign = next((line for row in rows if (line := _foreign(entry, row) or _impossible(row))), "")
     if foreign:
         yield foreign
         return
@@ -214,6 +221,26 @@ def _foreign(entry: Entry, row: ResultRow) -> str:
         )
     if not 1 <= row.n_samples <= MOST_SAMPLES:
         return f"{ROWS}: {row.n_samples} samples per item, want 1 to {MOST_SAMPLES}"
+    return ""
+
+
+def _impossible(row: ResultRow) -> str:
+    """Say which numbers of a row no measurement gives, or nothing; `ResultRow` has refused negative ones."""
+    where = f"{ROWS}: {shown(row.arm)} seed {row.seed} step {row.step} {shown(row.task)} {row.split} "
+    where += shown(row.metric)
+    if row.value is not None and not (0 <= row.value <= 1 + ROUNDING and row.n_items):
+        return f"{where}: value is {row.value} over {row.n_items} items, want a fraction in [0, 1] of some"
+    if row.n_asked is not None and not row.n_items <= row.n_asked <= row.n_items + row.n_ungraded:
+        return f"{where}: n_asked is {row.n_asked}, want {row.n_items} to {row.n_items + row.n_ungraded}"
+    # Of accuracy an item is left out only where none of its completions was graded; other metrics may leave
+    # one out for a single ungraded completion, so they lack n_ungraded items at most.
+    lacks = 0 if row.metric == "accuracy" else row.n_ungraded
+    most = (row.n_items + lacks) * row.n_samples
+    silent = row.n_unparsed + row.n_truncated
+    if silent > most:
+        return f"{where}: {silent} completions without an answer or truncated, of at most {most}"
+    if (row.n_loose or 0) > most + row.n_ungraded:
+        return f"{where}: n_loose is {row.n_loose} of at most {most + row.n_ungraded} completions"
     return ""
 
 

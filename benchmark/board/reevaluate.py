@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.board.check import Opened
+from benchmark.board.opened import Opened
 from benchmark.board.reading import LIMITS, Fault, read_bytes
 from benchmark.board.records import Reevaluated
 from benchmark.board.schedule import entry_endpoints

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.board.arm_row import Standing, standing, timed_task
-from benchmark.board.check import Opened, guarded
 from benchmark.board.declared import digest_of
+from benchmark.board.opened import Opened, guarded
 from benchmark.board.records import Confirmed, Record, Verb
 from benchmark.board.schedule import entry_endpoints
 from benchmark.board.summed import Summed, primary_values

@@ -9,8 +9,8 @@ import pandas as pd
 from benchmark.analysis.compare import arm_table, crossing_table, paired_differences
 from benchmark.analysis.curves import learning_curves
 from benchmark.analysis.summaries import on_axis
-from benchmark.board.check import Opened
 from benchmark.board.declared import unmeasured
+from benchmark.board.opened import Opened
 from benchmark.board.records import Level
 from benchmark.board.schedule import entry_endpoints, entry_runs
 from benchmark.endpoints import MACRO
@@ -78,3 +78,11 @@ def primary_values(one: Summed) -> dict[str, dict[int, float]]:
         for arm, runs in one.runs[one.runs["task"] == one.headline].groupby("arm")
         if runs[column].notna().all()
     }
+
+
+def primary_reason(one: Summed) -> str:
+    """Say why an entry has no primary endpoint; all arms of a task share the ends of its axes."""
+    if one.unmeasured:
+        return one.unmeasured
+    axis = entry_endpoints(one.opened.entry).primary_axis
+    return str(one.runs.loc[one.runs["task"] == one.headline, f"{axis}_reason"].iloc[0])

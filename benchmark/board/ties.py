@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from benchmark.stats import holm, paired_t_p
+from benchmark.stats.interval import all_equal
 
 Who: TypeAlias = tuple[str, str]
 """(entry, arm)."""
@@ -74,6 +75,6 @@ def _p(best: Who, best_of: Mapping[int, float], who: Who, of: Mapping[int, float
         seeds = sorted(best_of.keys() & of.keys())
         return paired_t_p(np.array([best_of[seed] - of[seed] for seed in seeds]))
     ours, theirs = np.array(list(best_of.values())), np.array(list(of.values()))
-    if not ours.std() and not theirs.std():
+    if all_equal(ours) and all_equal(theirs):
         return None
     return float(scipy_stats.ttest_ind(ours, theirs, equal_var=False).pvalue)

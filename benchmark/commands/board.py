@@ -8,16 +8,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from benchmark.commands.common import Commands, at_least_1, chosen_suite, suite_flags
+from benchmark.commands.common import Commands, at_least_0, at_least_1, chosen_suite, suite_flags
 from tasks.engines import EngineName
 from tasks.errors import CommandLine, UserError
 
 if TYPE_CHECKING:
-    from benchmark.board.check import Opened
+    from benchmark.board.opened import Opened
 
 INTEGRITY = 6
 """Exit code when an entry is not what it says it is."""
 ENTRIES = Path("results/entries")
+UNITS = 8
+"""That `--re-evaluate` generates again unless it is told how many."""
 
 
 def add(commands: Commands) -> None:
@@ -41,7 +43,8 @@ def add(commands: Commands) -> None:
 
 
 def _add_pack(parts: Commands) -> None:
-    pack = parts.add_parser("pack", parents=[suite_flags()], help="make an entry from a results folder")
+    flags = suite_flags(engine=False)  # the texts that are there are packed, whatever decoded them
+    pack = parts.add_parser("pack", parents=[flags], help="make an entry from a results folder")
     pack.add_argument("--id", required=True, help="of the entry: lower-case letters, digits, - and _")
     pack.add_argument("--title", default="", help="one line (default: the suite's summary)")
     pack.add_argument("--author", default="", help="who trained the runs")
@@ -78,9 +81,9 @@ def _add_check(parts: Commands) -> None:
         metavar="OUT",
         help="results folder with the checkpoints of the entry: generate a random part of its texts again",
     )
-    check.add_argument("--units", type=at_least_1, default=8, help="how many, see above (default 8)")
-    check.add_argument("--engine", choices=get_args(EngineName), default="auto", help="what decodes them")
-    check.add_argument("--seed", type=int, help="of the draw (default: a new one, printed)")
+    check.add_argument("--units", type=at_least_1, help=f"how many, see above (default {UNITS})")
+    check.add_argument("--engine", choices=get_args(EngineName), help="what decodes them (default: auto)")
+    check.add_argument("--seed", type=at_least_0, help="of the draw (default: a new one, printed)")
     check.add_argument(
         "--reproduction", type=Path, metavar="ENTRY", help="another entry that trained the same arms again"
     )
@@ -153,6 +156,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
     if arguments.confirm and not arguments.record:
         raise UserError("--confirm: a confirmation is a record; say --record WHO")
+    for name in ("units", "engine", "seed"):
+        if getattr(arguments, name) is not None and not arguments.re_evaluate:
+            raise UserError(f"--{name}: says how to generate again; add --re-evaluate OUT, or leave it out")
     try:
         opened, findings = _rescored(arguments.entry)
         _by_somebody_else(arguments, opened)
@@ -173,7 +179,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _rescored(path: Path) -> tuple[Opened, list[Any]]:
     """Check all of an entry; ends with 6 where not every number came out again."""
-    from benchmark.board.check import check_entry, open_entry
+    from benchmark.board.check import check_entry
+    from benchmark.board.opened import open_entry
     from benchmark.board.records import Rescored
 
     folder = _entry_folder(path)
@@ -202,7 +209,7 @@ def _by_somebody_else(arguments: argparse.Namespace, opened: Opened) -> None:
 
 def _confirmed(arguments: argparse.Namespace, opened: Opened) -> list[tuple[Path, Any]]:
     """Return the records of what this entry rightly claims about others."""
-    from benchmark.board.check import open_entry
+    from benchmark.board.opened import open_entry
     from benchmark.board.records import Confirmed, Record, records_path
     from benchmark.board.standing import CLAIMS
 
@@ -234,15 +241,15 @@ def _further(arguments: argparse.Namespace, opened: Opened) -> list[Any]:
         finding, line = reevaluate(
             opened,
             arguments.re_evaluate,
-            units=arguments.units,
-            engine=arguments.engine,
+            units=arguments.units or UNITS,
+            engine=arguments.engine or "auto",
             generator=np.random.default_rng(seed),
             report=lambda text: print(text, flush=True),
         )
         print(line)
         findings += [finding] if finding else []
     if arguments.reproduction:
-        from benchmark.board.check import guarded
+        from benchmark.board.opened import guarded
         from benchmark.board.reproduce import reproduce
 
         again, _ = _rescored(arguments.reproduction)

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
 
-def suite_flags() -> CommandLine:
-    """Return the flags of every command that works on a suite's folder."""
+def suite_flags(*, engine: bool = True) -> CommandLine:
+    """Return the flags of every command that works on a suite's folder; `engine`: whether it asks for one."""
     suite = CommandLine(add_help=False)
     suite.add_argument("suite", help="a name in benchmark/suites/ or the path of a .toml file")
     suite.add_argument("--out", type=Path, help="folder of all results (default: results/local/SUITE)")
     suite.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a suite key")
-    suite.add_argument("--engine", choices=get_args(EngineName), help="what decodes; overrides the suite")
+    if engine:
+        suite.add_argument("--engine", choices=get_args(EngineName), help="what decodes; overrides the suite")
     return suite
 
 
@@ -138,6 +139,15 @@ def run_command(arguments: argparse.Namespace) -> str:
 
 def at_least_1(text: str) -> int:
     """Parse a count."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: want a whole number, 1 or more")
+    return _whole_number(text, 1)
+
+
+def at_least_0(text: str) -> int:
+    """Parse the seed of a generator."""
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r}: want a whole number, {least} or more")
     return int(text)
