@@ -69,8 +69,8 @@ def test_an_entry_from_before_a_column_is_rescored_all_the_same(entry: Path) -> 
     verdict = check_entry(entry)
     assert (verdict.faults, verdict.notes) == ([], [])
     assert verdict.rescored == len(open_entry(entry).rows)
-    edit_rows(entry, lambda rows: rows[0].update(n_asked=1))
-    assert "n_asked is 1, its texts give" in faults(entry)
+    edit_rows(entry, lambda rows: rows[0].update(n_asked=81, n_ungraded=1))
+    assert "n_asked is 81, its texts give" in faults(entry)
 
 
 def test_the_hardware_is_what_the_runs_were_trained_on(sound: Path, tmp_path: Path) -> None:
