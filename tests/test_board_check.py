@@ -777,7 +777,7 @@ def test_a_reproduction_is_checked_whole(entry: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--re-evaluate", "out", "--seed", "-1"], "--seed: -1 is below 0"),
+        (["--re-evaluate", "out", "--seed", "-1"], "--seed: '-1': want a whole number, 0 or more"),
         (["--re-evaluate", "out", "--seed", "a"], "--seed"),
         (["--seed", "1"], "--seed: says how to generate again; add --re-evaluate"),
         (["--units", "2"], "--units: says how"),
