@@ -129,6 +129,7 @@ def test_levels_that_the_task_does_not_have_are_left_out():
             1,
             "restricted means up to 40 {axis}: 1 of 4 runs never get there",
         ),
+        ([">"], ["30"], [10.0], 1, "restricted means up to 40 {axis}: 1 of 2 runs never get there"),
         ([">", ">"], [">", ">"], None, 0, "no run reaches 0.4 by 40 {axis}"),
         ([">"], [">"], None, 0, "no run reaches 0.4 by 40 {axis}"),
         ([">", "<10"], ["<5", ">"], None, 0, first_look(2, 4, 10)),

@@ -222,9 +222,10 @@ def test_nothing_to_read_is_an_error(rows):
     assert refusal(frame, metric="acuracy") == (
         "metric 'acuracy': no measured row has it; did you mean 'accuracy'?"
     )
-    assert refusal(to_frame([row for row in rows if row.arm == "base"])) == (
-        "arm 'base' is the only one with rows; train an arm with `python -m benchmark run toy`"
-    )
+    for untrained in ([row for row in rows if row.arm == "base"], rows[:1]):
+        assert refusal(to_frame(untrained)) == (
+            "arm 'base' is the only one with rows; train an arm with `python -m benchmark run toy`"
+        )
     assert refusal(pd.concat([frame, to_frame(rows[-1:])])) == (
         "arm 'lambda_grpo', seed 9, step 40, task 'words', test: two rows; build the frame with "
         "`rows.to_frame`, it keeps the later one"

@@ -119,10 +119,12 @@ def test_other_splits_and_tasks_do_not_count():
 
 
 def test_half_of_the_samples_right_is_not_right():
-    scores = SCORES.assign(mean=SCORES["mean"].where(SCORES["item"] != "i0", 0.5))
+    scores = SCORES.assign(mean=SCORES["mean"].where(~SCORES["item"].isin(["i0", "i1"]), 0.5))
     rows = flip_counts(scores).set_index(["arm", "seed"])
-    assert rows.loc[("lambda_grpo", 0), ["gained", "lost", "kept"]].tolist() == [2, 1, 1]
-    assert arm_flips(scores, "grpo").set_index("seed").loc[1, "only_arm"] == 0
+    assert rows.loc[("lambda_grpo", 0), ["gained", "lost", "kept"]].tolist() == [1, 1, 1]
+    assert rows.loc[("grpo", 0), ["lost", "gained_and_lost"]].tolist() == [1, 0]
+    only = arm_flips(scores, "grpo").set_index("seed")[["only_arm", "only_baseline"]]
+    assert only.loc[1].tolist() == [0, 2]
 
 
 def test_a_seed_that_the_baseline_lacks_is_not_compared():
