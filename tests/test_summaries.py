@@ -146,6 +146,14 @@ def test_an_axis_that_cannot_be_used_says_why(make_row, column, step, value, rea
         assert lacking == [bool(said)] * 2
 
 
+def test_the_first_step_is_a_trained_checkpoint(make_row):
+    places = [("sums", "base", None, 0), ("sums", "grpo", 0, 1), ("sums", "grpo", 0, 2)]
+    (run,) = summarize_runs(to_frame(measured(make_row, dict.fromkeys(places, (0.1, 0.1))))).to_dict(
+        "records"
+    )
+    assert (run["n_completions"], run["n_truncated"]) == (200, 4)
+
+
 def test_rows_made_under_other_endpoints_are_refused(make_row):
     curve = {("sums", "grpo", 0): ([0.1] * 4, [0.1] * 4)}
     real = curves_by_hand(make_row, curve, endpoints=LEVELS.digest())
