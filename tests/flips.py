@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 
-def item_scores(cells):
-    """Make scores of items: (arm, seed, step) -> one digit per item, 1 where it is right."""
+def item_scores(cells, task="sums", split="test"):
+    """Make scores of items: (arm, seed, step) -> one digit per item, 1 where it is right, - ungraded."""
     records = [
-        {"arm": arm, "seed": pd.NA if arm == "base" else seed, "step": step, "task": "sums", "split": "test"}
-        | {"item": f"i{at}", "cluster": f"i{at}", "n": 1, "mean": float(digit)}
+        {"arm": arm, "seed": pd.NA if arm == "base" else seed, "step": step, "task": task, "split": split}
+        | {"item": f"i{at}", "cluster": f"i{at}", "n": int(digit != "-")}
+        | {"mean": math.nan if digit == "-" else float(digit)}
         for (arm, seed, step), digits in cells.items()
         for at, digit in enumerate(digits)
     ]

@@ -93,17 +93,19 @@ def _statements(difference_si: np.ndarray, names: list[str], level: float) -> li
     else:
         like = crossed_interval(difference_si, names, level)
     return [
-        {"statement": statement, "difference": interval} | counts | {"reason": _reason(interval, counts)}
+        {"statement": statement, "difference": interval}
+        | counts
+        | {"reason": _reason(statement, interval, counts)}
         for statement, interval in (("these items", these), ("items like these", like))
     ]
 
 
-def _reason(interval: Interval, counts: dict[str, int]) -> str:
+def _reason(statement: str, interval: Interval, counts: dict[str, int]) -> str:
     if interval.low is not None:
         return ""
     if counts["n_seeds"] < 2:
         return "1 pair of seeds: no interval, train at least 2 (5 to be useful)"
-    if counts["n_clusters"] < 2:
+    if statement == "items like these" and counts["n_clusters"] < 2:
         return "1 cluster of items: nothing to tell other items by"
     return "all differences are equal or cancel: no spread to build an interval from"
 
