@@ -30,12 +30,12 @@ def items_of(cells, *, task="sums", split="test", names="ijk", clusters=("c", "c
 
 CELLS = {
     ("base", pd.NA, 0): (0.0, 0.0, 0.0),
-    ("grpo", 4, 10): (0.5, 0.5, 1.0),
-    ("grpo", 1, 10): (0.0, 0.5, 0.5),
-    ("new", 1, 10): (0.5, 0.5, 1.0),
-    ("new", 4, 10): (1.0, 0.5, 1.0),
-    ("old", 1, 10): (0.25, 0.75, 0.75),
-    ("old", 4, 10): (0.75, 0.75, 1.25),
+    ("grpo", 4, 1): (0.5, 0.5, 1.0),
+    ("grpo", 1, 1): (0.0, 0.5, 0.5),
+    ("new", 1, 1): (0.5, 0.5, 1.0),
+    ("new", 4, 1): (1.0, 0.5, 1.0),
+    ("old", 1, 1): (0.25, 0.75, 0.75),
+    ("old", 4, 1): (0.75, 0.75, 1.25),
 }
 
 
@@ -120,6 +120,15 @@ def test_arms_with_other_seeds_or_items_are_refused(lacking):
     )
 
 
+def test_an_item_without_a_score_is_refused():
+    with pytest.raises(UserError) as caught:
+        item_differences(items_of(CELLS).query("not (arm == 'base' and item == 'j')"))
+    assert str(caught.value) == (
+        "task 'sums', arm 'grpo', seed 1, step 0: item 'j' has no score there; arms are compared on the same "
+        "items, so generate and score what is missing"
+    )
+
+
 def test_the_baseline_must_have_items():
     with pytest.raises(UserError) as caught:
         item_differences(items_of(CELLS), "gpro")
@@ -144,18 +153,20 @@ def test_optimism_by_hand(draws):
         ("grpo", 3, 3): (0.25, 0.0, 0.5),
     }
     validation = items_of({("new", 7, 1): (1.0, 1.0, 0.0)}, split="validation")
-    items = pd.concat([items_of(cells), items_of({("new", 7, 5): (0.5, 0.0, 1.0)}, task="add"), validation])
+    items = pd.concat(
+        [items_of(cells), items_of({("new", 7, 5): (1.0, 0.0, 1.0)}, task="add", n=1), validation]
+    )
     tables = [
-        ("add", "new", 7, 0.5, [[2, 0, 4]], 0),
-        ("sums", "grpo", 3, 0.5, [[3, 2, 1], [0, 2, 2], [1, 0, 2]], 0),
-        ("sums", "new", 7, 0.5, [[2, 2], [1, 2]], 1),
+        ("add", "new", 7, 2 / 3, [[1, 0, 1]], 1, 0),
+        ("sums", "grpo", 3, 0.5, [[3, 2, 1], [0, 2, 2], [1, 0, 2]], 4, 0),
+        ("sums", "new", 7, 0.5, [[2, 2], [1, 2]], 4, 1),
     ]
     arguments = {} if draws is None else {"draws": draws}
     rows = []
-    for (*place, raw_max, right, left_out), child in zip(
+    for (*place, raw_max, right, n, left_out), child in zip(
         tables, np.random.default_rng(4).spawn(3), strict=True
     ):
-        found = peak_optimism(right, np.full_like(right, 4), child, draws or MIN_DRAWS)
+        found = peak_optimism(right, np.full_like(right, n), child, draws or MIN_DRAWS)
         sizes = (len(right), len(right[0]), left_out)
         rows.append((*place, raw_max, found.expected, found.p_equal, *sizes))
     same(optimism_table(items, np.random.default_rng(4), **arguments), OPTIMISM, rows)

@@ -180,6 +180,24 @@ def test_holm_is_over_the_tasks_of_one_arm():
             assert line(rows, task=MACRO)[column] == pytest.approx(raw[(MACRO, arm, *end)])
 
 
+def test_a_task_that_cannot_be_tested_is_no_member_of_the_family():
+    """On the first task all differences are equal, on the second the baseline has learnt nothing."""
+    noise = np.array([0.01, -0.02, 0.015, -0.005, 0.02])
+    runs = []
+    for task, difference, base in (("a", 0.1, 0.1), ("b", noise, 0.5), ("c", noise / 2, 0.1)):
+        runs += [runs_by_hand("new", np.array(GRPO) + difference, task=task, base=base)]
+        runs += [runs_by_hand("grpo", GRPO, task=task, base=base)]
+    table = paired_differences(pd.concat(runs), endpoints=STEPS)
+    a, b, c = (line(table, task=task, endpoint="final") for task in "abc")
+    assert a[["p_t", "p_holm", "p_equivalent", "verdict"]].tolist() == [None, None, None, "no statement"]
+    p = stats.ttest_1samp(noise, 0).pvalue  # of b and of c: the same differences but for their size
+    assert [b["p_holm"], c["p_holm"]] == pytest.approx([min(1, 2 * p)] * 2)
+    assert b[["p_equivalent", "verdict", "reason"]].tolist() == [None, "no statement", IDLE]
+    nearer = stats.ttest_1samp(noise / 2, 0.03, alternative="less").pvalue
+    assert c["p_equivalent"] == pytest.approx(nearer)
+    assert c["verdict"] == "equivalent"
+
+
 def test_what_cannot_be_paired_is_refused():
     def refusal(runs, baseline):
         with pytest.raises(UserError) as caught:
