@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.stats import crossed_interval, improvement_interval, improvement_probability
+from benchmark.stats import (
+    Interval,
+    crossed_interval,
+    improvement_interval,
+    improvement_probability,
+    ratio_interval,
+)
+from benchmark.stats.interval import all_equal, as_vector
 
 
 def robust(groups: list[list[float]], size: int) -> float:
@@ -81,3 +90,47 @@ def test_two_seeds_have_an_improvement_and_no_interval():
     ours, theirs = [[1.0], [2.0]], [[0.0], [3.0]]
     assert improvement_probability(ours, theirs) == 0.5
     assert improvement_interval(ours, theirs, np.random.default_rng(0)).low is None
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
+def test_a_ratio_is_the_mean_of_logarithms_back_on_its_scale(level):
+    logs = [0.1, -0.2, 0.4, 0.3]
+    found, plain = (
+        ratio_interval(logs, level),
+        stats.t.interval(level, 3, np.mean(logs), np.std(logs, ddof=1) / 2),
+    )
+    assert (found.mean, found.low, found.high, found.n) == (
+        pytest.approx(math.exp(0.15)),
+        pytest.approx(math.exp(plain[0])),
+        pytest.approx(math.exp(plain[1])),
+        4,
+    )
+    assert ratio_interval(logs) == ratio_interval(logs, 0.95)
+    assert ratio_interval([0.5]) == Interval(math.exp(0.5), None, None, 1)
+    with pytest.raises(ValueError, match="level=1: must lie"):
+        ratio_interval(logs, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "equal"),
+    [
+        ([0.0, 1e-12], True),
+        ([0.0, 1.5e-12], False),
+        ([1.0, 1.0 + 1.5e-12], False),
+        ([1e6, 1e6 + 5e-7], True),
+        ([1e6, 1e6 + 2e-6], False),
+        ([-1e6, -1e6 - 5e-7], True),
+        ([3.0], True),
+    ],
+)
+def test_values_are_equal_within_a_billionth_of_a_thousandth_of_their_size(values, equal):
+    assert all_equal(np.array(values)) is equal
+
+
+def test_numbers_become_floats_on_one_axis():
+    assert as_vector([1, 2], at_least=2).dtype == np.float64
+    assert as_vector(["1.5"], at_least=1).tolist() == [1.5]
+    for values, shape in (([[1.0]], "(1, 1)"), ([], "(0,)"), ([1.0, math.nan], "(2,)"), ([math.inf], "(1,)")):
+        with pytest.raises(ValueError, match="want one axis, 1 or more values, all of them finite") as caught:
+            as_vector(values, at_least=1)
+        assert str(caught.value).startswith(f"got shape {shape}")
