@@ -13,6 +13,8 @@ from benchmark.stats import (
     crossed_interval,
     improvement_interval,
     improvement_probability,
+    item_standard_error,
+    minimum_detectable_effect,
     ratio_interval,
 )
 from benchmark.stats.interval import all_equal, as_vector
@@ -134,3 +136,24 @@ def test_numbers_become_floats_on_one_axis():
         with pytest.raises(ValueError, match="want one axis, 1 or more values, all of them finite") as caught:
             as_vector(values, at_least=1)
         assert str(caught.value).startswith(f"got shape {shape}")
+
+
+@pytest.mark.parametrize("names", ["ab", "aabbb", "abcabcc", "aaaab"])
+def test_the_error_over_clusters_is_the_spread_of_their_sums(names):
+    scores = np.random.default_rng(len(names)).random(len(names))
+    rest = scores - scores.mean()
+    groups = sorted(set(names))
+    squares = [sum(rest[i] for i, name in enumerate(names) if name == group) ** 2 for group in groups]
+    variance = len(groups) / (len(groups) - 1) * sum(squares) / len(names) ** 2
+    assert item_standard_error(scores, list(names)) == pytest.approx(variance**0.5)
+    assert item_standard_error(scores, ["one"] * len(names)) is None
+    with pytest.raises(ValueError, match=r"^3 scores and 2 clusters: want one cluster per score$"):
+        item_standard_error([1.0, 0.0, 1.0], ["a", "b"])
+
+
+def test_an_effect_needs_noise_pairs_and_a_power_above_the_level():
+    rule = "want difference_sd > 0, n >= 2 and 0 < alpha < power < 1"
+    for arguments in ((0.0, 5), (0.1, 1), (0.1, 5, 0.05, 0.05), (0.1, 5, 0.0), (0.1, 5, 0.05, 1.0)):
+        with pytest.raises(ValueError, match=rule) as caught:
+            minimum_detectable_effect(*arguments)
+        assert str(caught.value).endswith(rule)
