@@ -54,6 +54,9 @@ def test_integers_are_numbers_too():
 
 def test_no_spread_keeps_the_mean_and_the_number_of_seeds():
     assert crossed_interval(np.full((3, 4), 0.25)) == Interval(0.25, None, None, 3)
+    assert crossed_interval([[1, -1], [-1, 1]]) == Interval(0.0, None, None, 2)  # they cancel
+    assert crossed_interval([[0, 1, 2], [1, 2, 6]], ["c"] * 3) == Interval(2.0, None, None, 2)
+    assert iqm_interval(np.full((10, 2), 0.25), np.random.default_rng(0)) == Interval(0.25, None, None, 10)
     tiny = crossed_interval(0.25 + 1e-9 * np.random.default_rng(0).normal(size=(3, 4)))
     assert tiny.low is not None  # little is not none
 

@@ -81,7 +81,7 @@ def _add_check(parts: Commands) -> None:
         metavar="OUT",
         help="results folder with the checkpoints of the entry: generate a random part of its texts again",
     )
-    check.add_argument("--units", type=at_least_1, help=f"how many, see above (default {UNITS})")
+    check.add_argument("--units", type=at_least_1, help=f"units of texts to generate again (default {UNITS})")
     check.add_argument("--engine", choices=get_args(EngineName), help="what decodes them (default: auto)")
     check.add_argument("--seed", type=at_least_0, help="of the draw (default: a new one, printed)")
     check.add_argument(

@@ -20,7 +20,7 @@ ACTIONS = {
 
 def add(commands: Commands) -> None:
     """Declare the command."""
-    store = commands.add_parser("store", help="list, verify, repair or export the generated texts")
+    store = commands.add_parser("store", help="list, verify, repair or compact the generated texts")
     store.add_argument(
         "action", choices=ACTIONS, help="; ".join(f"{name}: {what}" for name, what in ACTIONS.items())
     )
@@ -43,6 +43,8 @@ def _folder(arguments: argparse.Namespace) -> Path:
     out: Path = arguments.out or Path("results/local") / suite.name  # type: ignore[union-attr]
     if not out.is_dir():
         raise UserError(f"{out}: no such folder; run the suite first, or give --out")
+    if not (out / "samples").is_dir():
+        raise UserError(f"{out}: has no texts (no folder samples/); run the suite first, or give --out")
     return out
 
 
