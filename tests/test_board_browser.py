@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entries import edit_entry, make_entry
+from entries import declare_endpoints, edit_entry, make_entry
 
 from benchmark.board.build import build
 from benchmark.board.opened import open_entry
@@ -41,6 +41,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
         entry["provenance"]["hardware"] = f'"><img src="https://example.org/x.png">{SCRIPT}'
 
     edit_entry(folder / "entries" / "evil", name_it)
+    for name in ("toy", "evil"):  # a level that no run reaches at its first look, so that arms have a speed
+        declare_endpoints(folder / "entries" / name, levels={"sums1": [0.12]})
     page = folder / "index.html"
     page.write_text(build(folder / "entries")["index.html"])
     return page
@@ -141,7 +143,6 @@ def test_filtering(page: Any) -> None:
 def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One entry at each level, named for it."""
     folder = tmp_path_factory.mktemp("levels")
-    toy = make_entry(folder, "toy", seeds=6)
     findings: list[Any] = [
         None,
         Rescored(grader_version="2", rows=18),
@@ -150,13 +151,11 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         Reproduced(reproduction="x", content="0" * 64, reproduced_by="Ann", margin=0.03, largest_p=0.01),
     ]
-    for level, finding in zip(LEVELS, findings, strict=True):
-        one = Path(shutil.copytree(toy, folder / "entries" / level))
-        edit_entry(one, lambda entry, level=level: entry.update(id=level))  # type: ignore[misc]
+    for at, (level, finding) in enumerate(zip(LEVELS, findings, strict=True)):
+        one = make_entry(folder, level, seeds=6, first=20 * at)  # runs of their own
         if finding:
             record = Record(entry=open_entry(one).digest, by="us", finding=finding)
             append_record(records_path(folder / "entries", level), record)
-    shutil.rmtree(toy)
     page = folder / "index.html"
     page.write_text(build(folder / "entries")["index.html"])
     return page
