@@ -79,24 +79,20 @@ def claim_folder(out: Path, name: str, settings: Settings) -> None:
     path = out / name
     ours = settings.model_dump(mode="json")
     if path.exists():
-        theirs = _claimed(path)
-        changed = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
-        if changed:
-            what = ", ".join(f"{key}={theirs.get(key)!r} there, {ours.get(key)!r} here" for key in changed)
-            raise UserError(f"{out}: belongs to another configuration ({what}); choose another --out")
+        theirs = claimed(path)
+        refuse_changes(out, theirs, ours, theirs.keys() | ours.keys())
         return
-    if out.is_file():
-        raise UserError(f"{out}: is a file; choose another --out")
-    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise UserError(f"{out}: is not empty and has no {name}; choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
+    check_free(out, name)
+    make_folder(out)
     write_json(path, {"config": ours, "config_hash": settings.digest()})
 
 
-def _claimed(path: Path) -> dict[str, Any]:
+def claimed(path: Path) -> dict[str, Any]:
+    """Return the settings that a folder belongs to, from the file that says so.
+
+    Raises:
+        UserError: the file says nothing of the kind.
+    """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, TypeError, KeyError):
@@ -104,6 +100,38 @@ def _claimed(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{path}: not the configuration of a run; choose another --out")
     return config
+
+
+def refuse_changes(out: Path, theirs: dict[str, Any], ours: dict[str, Any], keys: Iterable[str]) -> None:
+    """Raise a `UserError` that names every one of the keys whose value differs."""
+    changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
+    if changed:
+        what = ", ".join(f"{key}={theirs.get(key)!r} there, {ours.get(key)!r} here" for key in changed)
+        raise UserError(f"{out}: belongs to another configuration ({what}); choose another --out")
+
+
+def check_free(out: Path, name: str) -> None:
+    """Refuse a folder that holds something and no file NAME that says whose it is.
+
+    Raises:
+        UserError: it is a file, or not empty.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; choose another --out")
+    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise UserError(f"{out}: is not empty and has no {name}; choose another --out")
+
+
+def make_folder(out: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
 
 
 def apply_override(raw: dict[str, Any], text: str) -> None:

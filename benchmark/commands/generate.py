@@ -27,10 +27,11 @@ def add(commands: Commands) -> None:
 
 def _generate(arguments: argparse.Namespace) -> None:
     suite, out = chosen_suite(arguments)
-    from benchmark.jobs.claim import CLAIM, check_claim, make_folder, record_engine
+    from benchmark.jobs.claim import CLAIM, check_claim, record_engine
     from benchmark.jobs.run import Work, default_jobs, follow_trainers, generate, quarantined
     from benchmark.jobs.runs import distinct_checkpoints, read_runs
     from benchmark.texts.generate import check_sets
+    from tasks.settings import make_folder
 
     check_sets(suite, allow_missing=arguments.allow_missing)
     if (out / CLAIM).exists():  # a folder of run folders alone belongs to whoever asks

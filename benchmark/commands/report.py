@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from tasks.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.rows import ResultRow
     from benchmark.suite import Suite
 
 
@@ -45,18 +47,16 @@ def write(arguments: argparse.Namespace, engine: str | None, timing: dict[str, s
     from benchmark.rows import read_rows, to_frame
 
     suite, out = chosen_suite(arguments)
-    frame = to_frame(read_rows(out / "rows.jsonl"))
-    frame = _declared(frame[frame["suite"] == suite.name], suite)
-    if engine or arguments.engine:
-        frame = frame[frame["engine"] == (engine or arguments.engine)]
-    _refuse_holes(frame, suite, out)
+    rows = _declared(read_rows(out / "rows.jsonl"), suite, engine or arguments.engine)
+    _refuse_holes(rows, suite, out)
+    frame = to_frame(rows)
     results = collect(
         frame,
         baseline=suite.baseline,
         kind=suite.kind,
         metric="accuracy",
         endpoints=suite.endpoints,
-        scores=_item_scores(out, suite),
+        scores=_item_scores(out, suite, rows),
     )
     origin = facts(
         results.rows,
@@ -76,32 +76,39 @@ def write(arguments: argparse.Namespace, engine: str | None, timing: dict[str, s
     print(f"tables: {out / 'report.md'}   pictures: {pictures[0].parent}")
 
 
-def _item_scores(out: Path, suite: Suite) -> pd.DataFrame | None:
+def _item_scores(out: Path, suite: Suite, rows: Sequence[ResultRow]) -> pd.DataFrame | None:
     """Return what each checkpoint scored on each item; None where rows alone were copied."""
     if not (out / "grades").is_dir():
         return None
-    from benchmark.scoring.items import item_scores
+    from benchmark.rows import latest_rows
+    from benchmark.scoring.items import scores_of
 
-    return _declared(item_scores(out, suite), suite)
-
-
-def _declared(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
-    """Keep the arms, seeds and tasks that a suite names: its folder may hold more."""
-    arms = frame["arm"].isin([BASE, *suite.arms])
-    seeds = frame["seed"].isna() | frame["seed"].isin(suite.seeds)
-    return frame[arms & seeds & frame["task"].isin(suite.tasks)]
+    return scores_of(out, suite, latest_rows(rows))
 
 
-def _refuse_holes(frame: pd.DataFrame, suite: Suite, out: Path) -> None:
+def _declared(rows: Iterable[ResultRow], suite: Suite, engine: str | None) -> list[ResultRow]:
+    """Keep the arms, seeds, tasks and engine (None: any) that are named: the folder may hold more."""
+    arms, seeds = {BASE, *suite.arms}, {None, *suite.seeds}
+    return [
+        row
+        for row in rows
+        if (row.suite, row.engine) == (suite.name, engine or row.engine)
+        and row.arm in arms
+        and row.seed in seeds
+        and row.task in suite.tasks
+    ]
+
+
+def _refuse_holes(rows: Sequence[ResultRow], suite: Suite, out: Path) -> None:
     """Refuse a report on runs that have no rows: the command in its head would promise them.
 
     Raises:
         UserError: names one of them.
     """
-    there = set(zip(frame["arm"], frame["seed"].fillna(-1), strict=True))
+    there = {(row.arm, row.seed) for row in rows}
     for arm, seed in product(suite.arms, suite.seeds):
         if (arm, seed) not in there:
-            engines = ", ".join(sorted(set(frame["engine"]))) or "none"
+            engines = ", ".join(sorted({row.engine for row in rows})) or "none"
             raise UserError(
                 f"{out}: has no rows of arm {arm!r}, seed {seed} (engines with rows: {engines}); "
                 "`python -m benchmark run` with the same flags makes them"

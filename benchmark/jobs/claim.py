@@ -10,6 +10,7 @@ from typing import Any
 from benchmark.suite import Suite
 from tasks.errors import UserError
 from tasks.files import write_json
+from tasks.settings import check_free, claimed, refuse_changes
 
 CLAIM, ENGINE = "suite.json", "engine.json"
 GROWING = ("arms", "seeds", "tasks")
@@ -37,28 +38,13 @@ def check_claim(out: Path, suite: Suite) -> bool:
     """
     path = out / CLAIM
     if path.exists():
-        _compare(out, _defaults() | _held(path), suite.model_dump(mode="json"))
+        _compare(out, _defaults() | claimed(path), suite.model_dump(mode="json"))
         return True
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; choose another --out")
-    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise UserError(f"{out}: is not empty and has no {CLAIM}; choose another --out")
+    check_free(out, CLAIM)
     above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not above.is_dir():
         raise UserError(f"{out}: cannot be made (Not a directory); choose another --out")
     return False
-
-
-def make_folder(out: Path) -> None:
-    """Make the folder of a suite.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
 
 
 def claim(out: Path, suite: Suite) -> bool:
@@ -69,7 +55,7 @@ def claim(out: Path, suite: Suite) -> bool:
     """
     known = check_claim(out, suite)
     config = suite.model_dump(mode="json")
-    if not known or _held(out / CLAIM) != config:
+    if not known or claimed(out / CLAIM) != config:
         write_json(out / CLAIM, {"config": config, "config_hash": suite.digest()})
     return not known
 
@@ -84,14 +70,9 @@ def drop_claim(out: Path) -> None:
 
 
 def _compare(out: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    changed = sorted(
-        key
-        for key in theirs.keys() | ours.keys()
-        if theirs.get(key) != ours.get(key) and not _grows(key, theirs.get(key), ours.get(key))
-    )
-    if changed:
-        what = ", ".join(f"{key}={theirs.get(key)!r} there, {ours.get(key)!r} here" for key in changed)
-        raise UserError(f"{out}: belongs to another configuration ({what}); choose another --out")
+    keys = theirs.keys() | ours.keys()
+    fixed = (key for key in keys if not _grows(key, theirs.get(key), ours.get(key)))
+    refuse_changes(out, theirs, ours, fixed)
 
 
 def _defaults() -> dict[str, Any]:
@@ -108,16 +89,6 @@ def _grows(key: str, theirs: Any, ours: Any) -> bool:
     if key in FREE:
         return True
     return key in GROWING and isinstance(theirs, list) and set(theirs) <= set(ours)
-
-
-def _held(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, TypeError, KeyError):
-        config = None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: not the configuration of a run; choose another --out")
-    return config
 
 
 def record_engine(out: Path, engine: str) -> None:

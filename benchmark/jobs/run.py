@@ -14,7 +14,7 @@ from benchmark.executor import Executor, Failure
 from benchmark.executor.answer import work_items
 from benchmark.executor.devices import devices, engines
 from benchmark.executor.local import LocalExecutor
-from benchmark.jobs.claim import claim, drop_claim, make_folder, record_engine
+from benchmark.jobs.claim import claim, drop_claim, record_engine
 from benchmark.jobs.follow import Follower, not_done, retain
 from benchmark.jobs.launch import Job, Queue, drive
 from benchmark.jobs.progress import Stage, progress, say, tell
@@ -30,6 +30,7 @@ from tasks.checkpoints import Checkpoint
 from tasks.engines.select import INSTALL
 from tasks.errors import InfrastructureError, UserError
 from tasks.files import only_one
+from tasks.settings import make_folder
 
 WORKER = ("-m", "benchmark.executor")
 """What Python runs as a worker."""
