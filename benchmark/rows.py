@@ -141,7 +141,7 @@ def _drop_torn_line(file: BinaryIO) -> None:
 def read_rows(path: Path) -> list[ResultRow]:
     """Read every row; a malformed line is an error that names file and line.
 
-    A last line without its newline was cut off by a crash and is not a row yet: it is left out.
+    A last line without its newline was cut off by a crash and is not a row yet: it is left out (`is_torn`).
     """
     if not path.exists():
         raise UserError(f"{path}: no results there; run `python -m benchmark run SUITE` first")
@@ -161,6 +161,14 @@ def read_rows(path: Path) -> list[ResultRow]:
                 f"{path}:{number}: not a result row ({where}: {problem['msg']}); {remedy}"
             ) from None
     return rows
+
+
+def is_torn(path: Path) -> bool:
+    """Say whether the last line of a file of rows was cut off."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        return file.read() not in (b"", b"\n")
 
 
 def latest_rows(rows: Iterable[ResultRow]) -> list[ResultRow]:

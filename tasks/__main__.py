@@ -46,7 +46,7 @@ def main() -> None:
     listing.add_argument("names", nargs="*", metavar="NAME", help=f"{NAMED}; all where none is named")
     listing.set_defaults(run=_list)
     look = commands.add_parser("show", help="print items of a task as they are asked")
-    look.add_argument("task")
+    look.add_argument("task", help="its name, as `list` shows it")
     look.add_argument("--item", type=int, help="one item, from 0 (default: the first five)")
     look.add_argument("--split", choices=SPLITS, help="default: the one that is scored")
     look.set_defaults(run=_show)

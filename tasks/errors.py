@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -47,20 +48,28 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Say which known name was probably meant, or list them all.
+    """Say which known name was probably meant, every one that is equally near, or list them all.
 
     >>> closest("lamda_grpo", ["grpo", "lambda_grpo"])
     "did you mean 'lambda_grpo'?"
+    >>> closest("gpro", ["grpo", "gtpo", "lambda_grpo"])
+    "did you mean 'grpo' or 'gtpo'?"
     >>> closest("ppo2", ["alpha", "beta"])
     'choose from alpha, beta'
     """
     names = sorted(known)
-    match = get_close_matches(name, names, n=1)
-    return f"did you mean {match[0]!r}?" if match else f"choose from {', '.join(names)}"
+    near = get_close_matches(name, names, n=3)
+    if not near:
+        return f"choose from {', '.join(names)}"
+    likeness = [SequenceMatcher(None, known_name, name).ratio() for known_name in near]
+    best = sorted(found for found, how in zip(near, likeness, strict=True) if how == max(likeness))
+    return f"did you mean {' or '.join(map(repr, best))}?"
 
 
 def run_cli(main: Callable[[], None]) -> int:
     """Call `main` and turn the errors meant for people into one line and an exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal without λ shows its escape, and the run goes on
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()  # here, where a full disk can still be told

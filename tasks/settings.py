@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,6 +28,8 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+Key: TypeAlias = tuple[str, ...]
+"""The parts of a dotted key."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -65,9 +67,8 @@ def load_settings(model: type[S], path: Path, overrides: Iterable[str] = ()) -> 
         UserError: a missing file, bad TOML, an unknown key (the closest key is named) or a bad value.
     """
     raw = read_toml(path)
-    for text in overrides:
-        apply_override(raw, text)
-    return build_settings(model, raw, source=str(path))
+    given = [apply_override(raw, text) for text in overrides]
+    return build_settings(model, raw, source=str(path), given=given)
 
 
 def claim_folder(out: Path, name: str, settings: Settings) -> None:
@@ -134,8 +135,8 @@ def make_folder(out: Path) -> None:
         raise UserError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
 
 
-def apply_override(raw: dict[str, Any], text: str) -> None:
-    """Set one `dotted.key=value` in the raw table."""
+def apply_override(raw: dict[str, Any], text: str) -> Key:
+    """Set one `dotted.key=value` in the raw table; returns the parts of its key."""
     key, separator, value = text.partition("=")
     *parents, leaf = (part.strip() for part in key.split("."))
     if not separator or not all([*parents, leaf]):
@@ -149,19 +150,30 @@ def apply_override(raw: dict[str, Any], text: str) -> None:
         table[leaf] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         table[leaf] = value
+    return (*parents, leaf)
 
 
-def build_settings(model: type[S], raw: dict[str, Any], *, source: str) -> S:
-    """Validate a raw table; every problem becomes one line that names key, value and rule."""
+def build_settings(model: type[S], raw: dict[str, Any], *, source: str, given: Collection[Key] = ()) -> S:
+    """Validate a raw table; every problem becomes one line that names key, value and rule.
+
+    Args:
+        model: the settings class to build.
+        raw: its values.
+        source: what a message names as their origin.
+        given: keys whose values came from --set instead.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise UserError("; ".join(_explain(model, problem, source) for problem in error.errors())) from None
+        problems = (_explain(model, problem, source, given) for problem in error.errors())
+        raise UserError("; ".join(problems)) from None
 
 
-def _explain(model: type[Settings], problem: Any, source: str) -> str:
+def _explain(model: type[Settings], problem: Any, source: str, given: Collection[Key]) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
+    if any(tuple(location[: len(parts)]) == parts for parts in given):
+        source = "--set"
     if problem["type"] == "extra_forbidden":
         return f"{source}: unknown key {key!r}; {closest(location[-1], _keys(model, location[:-1]))}"
     if problem["type"] == "missing":

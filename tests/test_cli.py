@@ -125,7 +125,8 @@ def test_a_mistake_is_one_line_and_costs_no_torch(
 def test_a_suite_that_makes_no_sense_is_refused(change: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
         load_suite("embedded", [change])
-    assert str(caught.value).startswith(f"{SUITES / 'embedded.toml'}: ")
+    rule_of_many_keys = f"{SUITES / 'embedded.toml'}: "
+    assert str(caught.value).startswith((rule_of_many_keys, "--set: "))
     assert told in str(caught.value)
 
 
@@ -143,7 +144,8 @@ def test_a_suite_that_makes_no_sense_is_refused(change: str, told: str) -> None:
 def test_a_recipe_that_makes_no_sense_is_refused(change: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
         load_settings(TrainConfig, RECIPES / "embedded.toml", ["steps=6", "checkpoint_every=2", change])
-    assert str(caught.value).startswith(f"{RECIPES / 'embedded.toml'}: ")
+    rule_of_many_keys = f"{RECIPES / 'embedded.toml'}: "
+    assert str(caught.value).startswith((rule_of_many_keys, "--set: "))
     assert told in str(caught.value)
 
 
@@ -283,6 +285,20 @@ def test_what_ends_a_program_early_is_no_success(raised: str, told: str) -> None
     code = f"{head}def main():\n    raise {raised}\nsys.exit(run_cli(main))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, told)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_an_output_without_greek_letters_shows_their_escapes(encoding: str) -> None:
+    code = "import sys; from tasks.errors import run_cli\nsys.exit(run_cli(lambda: print('λ-GRPO')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    shown = {"utf-8": "λ-GRPO"}.get(encoding, r"\u03bb-GRPO")
+    assert (done.returncode, done.stdout.decode(encoding), done.stderr) == (0, shown + "\n", b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmark.rows import TAIL, append_rows, latest_rows, read_rows, to_frame
+from benchmark.rows import TAIL, append_rows, is_torn, latest_rows, read_rows, to_frame
 from tasks.errors import UserError
 
 
@@ -59,9 +59,17 @@ def test_a_torn_last_line_is_left_out_and_the_next_append_heals_it(tmp_path, mak
     append_rows(path, [second])
     torn = path.read_bytes()[len(whole) :][:kept]
     path.write_bytes(whole + torn)
+    assert is_torn(path)
     assert read_rows(path) == [first]
     append_rows(path, [third])
     assert read_rows(path) == [first, third]
+    assert not is_torn(path)
+
+
+def test_an_empty_file_is_not_torn(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.touch()
+    assert not is_torn(path)
 
 
 def test_the_later_row_replaces_the_earlier(make_row):

@@ -147,10 +147,20 @@ def test_overrides_apply_in_order_and_are_validated(recipe: Path) -> None:
     found = load_settings(Recipe, recipe, ["steps=5", "optimizer.betas=[0.5, 0.6]", "steps=7"])
     assert found.steps == 7
     assert found.optimizer == Optimizer(learning_rate=0.5, betas=(0.5, 0.6))
-    with pytest.raises(UserError, match="unknown key 'step'; did you mean 'steps'"):
+    with pytest.raises(UserError, match=r"^--set: unknown key 'step'; did you mean 'steps'"):
         load_settings(Recipe, recipe, ["step=5"])
-    with pytest.raises(UserError, match="steps='1 2': input should be a valid integer"):
+    with pytest.raises(UserError, match=r"^--set: steps='1 2': input should be a valid integer"):
         load_settings(Recipe, recipe, ["steps=1 2"])
+
+
+def test_a_wrong_value_is_told_of_where_it_came_from(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('name = "a"\nsteps = "many"\n', encoding="utf-8")
+    with pytest.raises(UserError) as told:
+        load_settings(Recipe, path, ["optimizer.betas=3"])
+    steps, betas = str(told.value).split("; ")
+    assert steps.startswith(f"{path}: steps='many': ")
+    assert betas.startswith("--set: optimizer.betas=3: ")
 
 
 def test_the_digest_is_the_hash_of_sorted_json() -> None:

@@ -61,6 +61,7 @@ def test_a_report_is_of_what_its_command_names(out: Path) -> None:
     assert done.returncode == 0, done.stderr
     pairs = json.loads((out / "report.json").read_text())["tables"]["differences_steps"]["records"]
     assert {pair["n"] for pair in pairs} == {1}
+    assert "the folder has rows of them: 2 runs (grpo seed 0, lambda_grpo seed 0)" in done.stdout
     for more, engine, told in (
         (
             ["--set", "seeds=[0,1,2]"],
@@ -72,3 +73,21 @@ def test_a_report_is_of_what_its_command_names(out: Path) -> None:
         refused = call("report", out, *more, engine=engine)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
         assert told in refused.stderr
+        assert f"--out {out}" in refused.stderr
+
+
+def test_a_torn_last_row_is_named_and_written_again(out: Path) -> None:
+    assert call("score", out).returncode == 0
+    assert call("aggregate", out).returncode == 0
+    path = out / "rows.jsonl"
+    rows = read_rows(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    torn = call("report", out)
+    assert f"note: {path}: its last line was cut off" in torn.stdout
+    assert (torn.returncode, torn.stderr.count("\n")) == (2, 1), torn.stderr
+    healed = call("aggregate", out)
+    assert healed.returncode == 0, healed.stderr
+    again = read_rows(path)
+    assert again[:-1] == rows[:-1]
+    assert again[-1] == rows[-1].model_copy(update={"scored_at": again[-1].scored_at})
+    assert "cut off" not in healed.stdout

@@ -228,8 +228,13 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr("benchmark.store.lines.FORMAT", 2)
         finished(tmp_path)
-    with pytest.raises(UserError, match="has format 2, this version reads 1"):
-        open_store(tmp_path).keys()
+    [path] = (tmp_path / "samples").glob("*.jsonl")
+    written = path.read_bytes()
+    store = open_store(tmp_path)
+    for act in (store.keys, store.verify, lambda: repair(tmp_path)):
+        with pytest.raises(UserError, match="has format 2, this version of the project reads 1; use"):
+            act()
+    assert path.read_bytes() == written  # repair has set nothing aside
 
 
 def test_damage_before_the_end_of_a_leftover_is_no_torn_end(tmp_path: Path) -> None:

@@ -47,7 +47,13 @@ def main() -> None:
     drift.set_defaults(call=_drift)
     pretrain = commands.add_parser("pretrain", help="make the embedded base policy from nothing")
     pretrain.add_argument("--out", type=Path, required=True, help="folder of the new policy; must not exist")
-    pretrain.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    pretrain.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a recipe key",
+    )
     pretrain.set_defaults(call=_pretrain)
     walker = commands.add_parser("walker", help="make the policy of the tree-traversal task: no training")
     walker.add_argument("--out", type=Path, required=True, help="folder of the new policy; must not exist")

@@ -15,8 +15,16 @@ def add(commands: Commands) -> None:
         "agree", help="answer the same items with two engines and list the differences"
     )
     agree.add_argument("checkpoint", type=Path, help="an HF folder")
-    agree.add_argument("--tasks", nargs="+", default=["add2", "add3"])
-    agree.add_argument("--engines", nargs=2, default=["transformers", "vllm"], metavar=("LEFT", "RIGHT"))
+    agree.add_argument(
+        "--tasks", nargs="+", default=["add2", "add3"], help="tasks or groups (default: add2 add3)"
+    )
+    agree.add_argument(
+        "--engines",
+        nargs=2,
+        default=["transformers", "vllm"],
+        metavar=("LEFT", "RIGHT"),
+        help="the two (default: transformers vllm)",
+    )
     agree.add_argument(
         "--at-least", type=float, default=0.99, help="share of equal verdicts to pass (default 0.99)"
     )

@@ -58,7 +58,12 @@ def _add_pack(parts: Commands) -> None:
         "--tuning", default="not stated", help="trials spent on choosing settings, for every arm alike"
     )
     pack.add_argument("--cost", default="", help="what it cost, where that is known")
-    pack.add_argument("--kind", choices=["result", "refutation"], default="result")
+    pack.add_argument(
+        "--kind",
+        choices=["result", "refutation"],
+        default="result",
+        help="a refutation does not find what others reported; shown with the entry (default: result)",
+    )
     pack.add_argument(
         "--supersedes", nargs="+", default=[], metavar="ID", help="entries that this one claims to replace"
     )
@@ -115,9 +120,9 @@ def _build(arguments: argparse.Namespace) -> None:
             write_text(path, content)
         elif not path.exists() or path.read_text(encoding="utf-8") != content:
             _fail([f"{path}: is not what the entries give; run `python -m benchmark board` and commit it"])
-    print(
-        f"{arguments.page / 'index.html'}: {len(files['index.html']) / 1e3:.0f} kB from {arguments.entries}"
-    )
+    done = "is what the entries give" if arguments.unchanged else "written"
+    size = len(files["index.html"]) / 1e3
+    print(f"{arguments.page / 'index.html'}: {done}, {size:.0f} kB from {arguments.entries}")
 
 
 def _pack(arguments: argparse.Namespace) -> None:

@@ -44,11 +44,15 @@ def write(arguments: argparse.Namespace, engine: str | None, timing: dict[str, s
     from benchmark.plots import draw_pictures
     from benchmark.report import collect, facts, write_results
     from benchmark.report.readme import fill, results_block
-    from benchmark.rows import read_rows, to_frame
+    from benchmark.rows import is_torn, read_rows, to_frame
 
     suite, out = chosen_suite(arguments)
-    rows = _declared(read_rows(out / "rows.jsonl"), suite, engine or arguments.engine)
-    _refuse_holes(rows, suite, out)
+    path = out / "rows.jsonl"
+    found = read_rows(path)
+    if is_torn(path):
+        print(f"note: {path}: its last line was cut off and is left out; `aggregate` writes it again")
+    rows = _declared(found, suite, engine or arguments.engine)
+    _refuse_holes(rows, suite, out, run_command(arguments))
     frame = to_frame(rows)
     results = collect(
         frame,
@@ -69,6 +73,8 @@ def write(arguments: argparse.Namespace, engine: str | None, timing: dict[str, s
     if into is not None:
         fill(into, suite.name, results_block(results, run_command(arguments)))
     print(text)
+    if others := _left_out(found, rows):
+        print(f"not in this report, though the folder has rows of them: {others}")
     if results.scores is None:
         print("no pictures of item flips: there are no grades of single items in this folder")
     if timing:
@@ -99,7 +105,28 @@ def _declared(rows: Iterable[ResultRow], suite: Suite, engine: str | None) -> li
     ]
 
 
-def _refuse_holes(rows: Sequence[ResultRow], suite: Suite, out: Path) -> None:
+def _left_out(found: Iterable[ResultRow], rows: Iterable[ResultRow]) -> str:
+    """Say which suites, runs, tasks and engines of the folder a report has nothing of; "" for none."""
+
+    def names(some: Iterable[ResultRow]) -> dict[str, set[str]]:
+        some = list(some)
+        return {
+            "suites": {row.suite for row in some},
+            "runs": {f"{row.arm} seed {row.seed}" for row in some},
+            "tasks": {row.task for row in some},
+            "engines": {row.engine for row in some},
+        }
+
+    ours = names(rows)
+    left = {what: sorted(there - ours[what]) for what, there in names(found).items()}
+    return "; ".join(f"{len(some)} {what} ({_first(some)})" for what, some in left.items() if some)
+
+
+def _first(names: Sequence[str], at_most: int = 4) -> str:
+    return ", ".join([*names[:at_most], *["..."] * (len(names) > at_most)])
+
+
+def _refuse_holes(rows: Sequence[ResultRow], suite: Suite, out: Path, command: str) -> None:
     """Refuse a report on runs that have no rows: the command in its head would promise them.
 
     Raises:
@@ -111,5 +138,5 @@ def _refuse_holes(rows: Sequence[ResultRow], suite: Suite, out: Path) -> None:
             engines = ", ".join(sorted({row.engine for row in rows})) or "none"
             raise UserError(
                 f"{out}: has no rows of arm {arm!r}, seed {seed} (engines with rows: {engines}); "
-                "`python -m benchmark run` with the same flags makes them"
+                f"`{command}` makes them"
             )

@@ -94,6 +94,9 @@ def pieces(file: BinaryIO, path: Path, at: int, size: int, *, deep: bool) -> Ite
         at: where a header is expected.
         size: bytes to look at; more may be appended meanwhile.
         deep: compare the samples of every block with their checksum too.
+
+    Raises:
+        UserError: a sound block is of another version's format.
     """
     while at < size:
         file.seek(at)
@@ -109,8 +112,11 @@ def pieces(file: BinaryIO, path: Path, at: int, size: int, *, deep: bool) -> Ite
         elif found is not None:
             block = Block(path, at, at + len(line), found[1])
             if block.head["format"] != FORMAT:
-                what = f"has format {block.head['format']}, this version reads {FORMAT}"
-            elif block.end > size:
+                raise UserError(
+                    f"{path}: has format {block.head['format']}, this version of the project reads {FORMAT}; "
+                    "use the version that wrote it, or another --out"
+                )
+            if block.end > size:
                 what = "is cut short"
             elif deep and read_body(file, block) is None:
                 what = "does not fit its checksum"
