@@ -137,7 +137,8 @@ def test_the_mean_over_tasks_by_hand():
 def test_a_missing_cell_is_named(rows, place, named):
     holed = change(without(rows, **place), {"metric": "f1", "suite": "short"})
     assert refusal(to_frame(holed), metric="f1") == (
-        f"{named}: no row with metric 'f1'; complete it with `python -m benchmark run short`"
+        f"{named}: no row with metric 'f1'; complete it with `python -m benchmark run short`, "
+        "with the --out and --set that made the rows"
     )
 
 
@@ -188,7 +189,8 @@ def test_a_value_that_is_no_number_is_named_and_not_counted_as_zero(rows, value,
     place = {"arm": "grpo", "seed": 7, "step": 20, "task": "words", "split": "test"}
     assert refusal(to_frame(change(rows, {"value": value, "n_ungraded": 9}, **place))) == (
         f"arm 'grpo', seed 7, step 20, task 'words', test: 'accuracy' is {shown} (9 ungraded completions); "
-        "find out why, then score it again with `python -m benchmark run toy`"
+        "find out why, then score it again with `python -m benchmark run toy`, "
+        "with the --out and --set that made the rows"
     )
 
 
@@ -224,7 +226,8 @@ def test_nothing_to_read_is_an_error(rows):
     )
     for untrained in ([row for row in rows if row.arm == "base"], rows[:1]):
         assert refusal(to_frame(untrained)) == (
-            "arm 'base' is the only one with rows; train an arm with `python -m benchmark run toy`"
+            "arm 'base' is the only one with rows; train an arm with `python -m benchmark run toy`, "
+            "with the --out and --set that made the rows"
         )
     assert refusal(pd.concat([frame, to_frame(rows[-1:])])) == (
         "arm 'lambda_grpo', seed 9, step 40, task 'words', test: two rows; build the frame with "

@@ -224,4 +224,4 @@ def _name(cell: Cell) -> str:
 
 
 def _command(suite: str) -> str:
-    return f"`python -m benchmark run {suite}` and the --out and --set that made the rows"
+    return f"`python -m benchmark run {suite}`, with the --out and --set that made the rows"
