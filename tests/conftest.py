@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from entries import entry, sound
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import (
@@ -38,7 +39,7 @@ from tasks.seeds import derive_seed
 from trainer.config import TrainConfig
 from trainer.packing import use_tree_attention
 
-__all__ = ["build_tiny", "char_tokenizer", "grade_odd", "gradient_of", "load_double"]
+__all__ = ["build_tiny", "char_tokenizer", "entry", "grade_odd", "gradient_of", "load_double", "sound"]
 
 CHARACTERS = "0123456789+-*= \n"
 PAD, BOS, EOS = 0, 1, 2

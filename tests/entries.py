@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import lzma
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from toy import Place, all_rows, make_suite, write_run, write_texts
 
+from benchmark.board.check import check_entry
 from benchmark.board.declared import digest_of
 from benchmark.board.pack import Words, pack
+from benchmark.board.reading import LIMITS, Limits
+from benchmark.commands import board
 from benchmark.endpoints import Endpoints
 from benchmark.store import sample_key
 from benchmark.suite import Suite
 from tasks.catalog import task_version
+from tasks.errors import CommandLine
 
 LEVELS = {"sums1": [0.1, 0.15]}
 """Base is 4 or 5 of 80 items; the first look stays below."""
@@ -173,3 +180,28 @@ def row_of(rows: list[dict[str, Any]], arm: str, seed: int | None, step: int, sp
         for row in rows
         if (row["arm"], row["seed"], row["step"], row["split"]) == (arm, seed, step, split)
     )
+
+
+def better_value(rows: list[dict[str, Any]]) -> None:
+    row_of(rows, "lambda_grpo", 1, 4, "test")["value"] += 0.0125
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_entry(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def entry(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "entries" / "toy"))
+
+
+def faults(entry: Path, limits: Limits = LIMITS) -> str:
+    return "\n".join(check_entry(entry, limits).faults)
+
+
+def run_board(*arguments: str) -> None:
+    parser = CommandLine(prog="benchmark")
+    board.add(parser.add_subparsers(required=True))
+    parsed: argparse.Namespace = parser.parse_args(["board", *arguments])
+    parsed.act(parsed)
