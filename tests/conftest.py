@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from entries import entry, sound
+from gate_folders import baseline, gate
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import (
@@ -39,7 +40,17 @@ from tasks.seeds import derive_seed
 from trainer.config import TrainConfig
 from trainer.packing import use_tree_attention
 
-__all__ = ["build_tiny", "char_tokenizer", "entry", "grade_odd", "gradient_of", "load_double", "sound"]
+__all__ = [
+    "baseline",
+    "build_tiny",
+    "char_tokenizer",
+    "entry",
+    "gate",
+    "grade_odd",
+    "gradient_of",
+    "load_double",
+    "sound",
+]
 
 CHARACTERS = "0123456789+-*= \n"
 PAD, BOS, EOS = 0, 1, 2

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from synthetic import make_row
 
+from benchmark.__main__ import main
 from benchmark.rows import ResultRow, append_rows
 from benchmark.suite import Suite
+from tasks.errors import run_cli
+
+Gate = Callable[..., int]
 
 STEPS = (0, 8, 16)
 VERSIONS = {"torch": "2.13.0+cpu", "transformers": "5.19.0", "lm-eval": "0.4.13", "math-verify": "0.9.0"}
@@ -148,3 +154,30 @@ def write_run(out: Path, seed: int, metrics: dict[str, Any], settings: dict[str,
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     lines = [{"step": step, "tokens": 100 * step, **SOUND, **metrics} for step in range(1, 17)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Call the command line in this process and return its exit code."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+    def call(*words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["benchmark", "gate", *map(str, words)])
+        try:
+            return run_cli(main)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 99
+
+    return call
+
+
+@pytest.fixture
+def baseline(tmp_path: Path, gate: Gate) -> Path:
+    path = tmp_path / "baseline.json"
+    folder = make_folder(tmp_path / "base")
+    assert gate(folder, "--write-baseline", path, "--reason", "first of all") == 0
+    return path
+
+
+def verdict(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "gate/gate.json").read_text()))
