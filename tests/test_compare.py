@@ -10,11 +10,13 @@ from scipy import stats as scipy_stats
 
 from benchmark.analysis.compare import (
     ENDPOINTS,
+    _compare,
     arm_table,
     paired_differences,
     summarize_runs,
 )
 from benchmark.analysis.summaries import on_axis
+from benchmark.analysis.time_pairs import Pairs
 from benchmark.endpoints import MACRO, Endpoints
 from benchmark.rows import to_frame
 from benchmark.stats import (
@@ -207,3 +209,12 @@ def test_beyond_forty_pairs_there_is_no_exact_p_and_all_else_stays(make_rows):
             assert record["p_t"] is not None
             assert record["difference"].low < record["difference"].high
             assert record["verdict"] == "higher"
+
+
+def test_both_reasons_are_told():
+    difference_s = np.linspace(1, 3, 41)
+    few = Pairs(
+        "time", "steps", "steps", difference_s, n=41, n_censored=2, reason="2 of 43 pairs are censored"
+    )
+    reason = _compare(few, Endpoints())["reason"]
+    assert reason == "2 of 43 pairs are censored; no exact p: 41 pairs, it is counted for up to 40"

@@ -255,5 +255,12 @@ def test_a_checkpoint_has_one_set_of_weights(rows):
     place = {"arm": "grpo", "seed": 9, "step": 20, "task": "words", "split": "test"}
     with pytest.raises(UserError, match=message):
         learning_curves(to_frame(change(rows, {"weights_hash": "others"}, **place)))
+    names = {"grpo": "0123456789abcdef", "other": "fedcba9876543210"}  # 12 digits tell them apart
+    long = change(rows, {"weights_hash": names["grpo"]}, arm="grpo", seed=9, step=20)
+    long = change(long, {"weights_hash": names["other"]}, **place)
+    with pytest.raises(
+        UserError, match=r"measured on weights fedcba987654, .* on 0123456789ab; a checkpoint"
+    ):
+        learning_curves(to_frame(long))
     with pytest.raises(UserError, match=r"arm 'base', .* measured on weights others"):
         learning_curves(to_frame(change(rows, {"weights_hash": "others"}, arm="base", task="words")))

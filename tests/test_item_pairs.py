@@ -116,8 +116,9 @@ def test_the_final_value_needs_no_earlier_checkpoint(items):
 
 
 def test_no_item_that_was_judged_everywhere_is_an_error(items):
-    with pytest.raises(UserError, match="no item has a score at every checkpoint of 'lambda_grpo'"):
+    with pytest.raises(UserError, match="no item has a score at every checkpoint of 'lambda_grpo'") as told:
         item_differences(ungraded(items, arm="grpo", seed=5, step=30))
+    assert str(told.value).endswith("'grpo'; find out why the grader could not judge them")
 
 
 @pytest.mark.parametrize(

@@ -269,5 +269,8 @@ def test_seconds_of_two_kinds_of_machine_are_not_compared(make_rows):
     alike = trained.assign(train_device="EPYC").assign(device=trained["arm"])
     alike.loc[alike["arm"] == "base", "train_device"] = ""
     assert set(summarize_runs(alike)["seconds_reason"]) == {""}
+    early = alike.assign(step=alike["step"].replace(alike.loc[alike["step"] > 0, "step"].min(), 1))
+    early.loc[(early["step"] == 1) & (early["arm"] == "grpo"), "train_device"] = "H100"
+    assert summarize_runs(early)["seconds_reason"].str.contains("trained on EPYC, H100").all()
     unknown = summarize_runs(endpoint_rows(make_rows, tasks=["sums"]).assign(train_s=0.0))
     assert unknown["seconds_reason"].str.contains("do not rise from 0").all()
