@@ -109,6 +109,10 @@ def test_a_mistake_is_one_line_and_costs_no_torch(
     assert list(here.iterdir()) == []
 
 
+OF_SEVERAL_KEYS = ("baseline=grop", "samples=4", "steps=7")
+"""Break a rule between keys, which no one flag is to blame for; the others are told as --set's."""
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -125,8 +129,8 @@ def test_a_mistake_is_one_line_and_costs_no_torch(
 def test_a_suite_that_makes_no_sense_is_refused(change: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
         load_suite("embedded", [change])
-    rule_of_many_keys = f"{SUITES / 'embedded.toml'}: "
-    assert str(caught.value).startswith((rule_of_many_keys, "--set: "))
+    where = SUITES / "embedded.toml" if change in OF_SEVERAL_KEYS else "--set"
+    assert str(caught.value).startswith(f"{where}: ")
     assert told in str(caught.value)
 
 
@@ -144,8 +148,8 @@ def test_a_suite_that_makes_no_sense_is_refused(change: str, told: str) -> None:
 def test_a_recipe_that_makes_no_sense_is_refused(change: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
         load_settings(TrainConfig, RECIPES / "embedded.toml", ["steps=6", "checkpoint_every=2", change])
-    rule_of_many_keys = f"{RECIPES / 'embedded.toml'}: "
-    assert str(caught.value).startswith((rule_of_many_keys, "--set: "))
+    where = RECIPES / "embedded.toml" if change in OF_SEVERAL_KEYS else "--set"
+    assert str(caught.value).startswith(f"{where}: ")
     assert told in str(caught.value)
 
 

@@ -135,12 +135,21 @@ def test_what_changes_no_number_is_no_other_suite(tmp_path: Path, gate: Gate, ba
     assert gate(folder, "--baseline", baseline) == 0
 
 
-def test_a_run_under_two_seeds_is_integrity(tmp_path: Path, gate: Gate, baseline: Path) -> None:
-    folder = make_folder(tmp_path / "twice", noise=1, weights="a")
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("a5_", "a4_", "seeds 4 and 5 end in the same weights"),
+        ('"weights_hash": "base"', '"weights_hash": "elsewhere"', "start of seed 0"),
+    ],
+)
+def test_weights_of_another_seed_or_start_are_integrity(
+    tmp_path: Path, gate: Gate, baseline: Path, old: str, new: str, told: str
+) -> None:
+    folder = make_folder(tmp_path / "candidate", noise=1, weights="a")
     text = (folder / "rows.jsonl").read_text()
-    (folder / "rows.jsonl").write_text(text.replace("a5_", "a4_"))
+    (folder / "rows.jsonl").write_text(text.replace(old, new))
     assert gate(folder, "--baseline", baseline) == 6
-    assert "seeds 4 and 5 end in the same weights" in verdict(folder)["headline"]
+    assert told in verdict(folder)["headline"]
 
 
 def test_a_run_of_another_seed_is_integrity(tmp_path: Path, gate: Gate, baseline: Path) -> None:
@@ -158,14 +167,6 @@ def test_a_trainer_that_changes_nothing_is_a_regression_and_no_reused_seed(
     folder = make_folder(tmp_path / "still", shift=shift, row={"weights_hash": "base"})
     assert gate(folder, "--baseline", baseline) == 1
     assert verdict(folder)["caught_by"] == "learning"
-
-
-def test_another_start_is_integrity(tmp_path: Path, gate: Gate, baseline: Path) -> None:
-    folder = make_folder(tmp_path / "start", noise=1, weights="a")
-    text = (folder / "rows.jsonl").read_text()
-    (folder / "rows.jsonl").write_text(text.replace('"weights_hash": "base"', '"weights_hash": "elsewhere"'))
-    assert gate(folder, "--baseline", baseline) == 6
-    assert "start of seed 0" in verdict(folder)["headline"]
 
 
 def test_holes_and_damage_are_integrity(tmp_path: Path, gate: Gate, baseline: Path) -> None:

@@ -47,13 +47,7 @@ def main() -> None:
     drift.set_defaults(call=_drift)
     pretrain = commands.add_parser("pretrain", help="make the embedded base policy from nothing")
     pretrain.add_argument("--out", type=Path, required=True, help="folder of the new policy; must not exist")
-    pretrain.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a recipe key",
-    )
+    _set_flag(pretrain)
     pretrain.set_defaults(call=_pretrain)
     walker = commands.add_parser("walker", help="make the policy of the tree-traversal task: no training")
     walker.add_argument("--out", type=Path, required=True, help="folder of the new policy; must not exist")
@@ -67,10 +61,14 @@ def main() -> None:
 def _recipe_command(commands: argparse._SubParsersAction[CommandLine], name: str, text: str) -> CommandLine:
     parser = commands.add_parser(name, help=text)
     parser.add_argument("recipe", help="a name in trainer/recipes/ or the path of a .toml file")
+    _set_flag(parser)
+    return parser
+
+
+def _set_flag(parser: CommandLine) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe key"
     )
-    return parser
 
 
 def _config(arguments: argparse.Namespace, *last: str) -> TrainConfig:

@@ -105,11 +105,10 @@ def _declared(rows: Iterable[ResultRow], suite: Suite, engine: str | None) -> li
     ]
 
 
-def _left_out(found: Iterable[ResultRow], rows: Iterable[ResultRow]) -> str:
+def _left_out(found: Sequence[ResultRow], rows: Sequence[ResultRow]) -> str:
     """Say which suites, runs, tasks and engines of the folder a report has nothing of; "" for none."""
 
-    def names(some: Iterable[ResultRow]) -> dict[str, set[str]]:
-        some = list(some)
+    def names(some: Sequence[ResultRow]) -> dict[str, set[str]]:
         return {
             "suites": {row.suite for row in some},
             "runs": {f"{row.arm} seed {row.seed}" for row in some},
